@@ -1,0 +1,275 @@
+/* Blocks, threads and the order of the sum. The only file that knows threads. */
+#include "fastloss.h"
+#include "pack.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
+enum {
+    /* Below this many elements a call stays on its own thread: waking a team costs 2 to 5
+     * microseconds, the time of some 8000 elements of `logistic` in float64. */
+    GRAIN = 16384,
+    /* A sum adds at most this many partial sums of its tasks; the rest is added within the tasks. */
+    MAX_TASKS = 1024,
+};
+
+/* ---- one block --------------------------------------------------------------------------------- */
+
+typedef struct {
+    _Alignas(64) char in[FL_INPUTS][FL_BLOCK * sizeof(double)];
+    _Alignas(64) char out[FL_OUTPUTS][FL_BLOCK * sizeof(double)];
+} scratch;
+
+/* A block of ones and then, for the rest of a last group of lanes, zeros: the weights of an unweighted
+ * call. Reading them is free (they stay in L1), so no kernel has an unweighted twin. */
+typedef struct {
+    float f32[FL_BLOCK + FL_LANES];
+    double f64[FL_BLOCK + FL_LANES];
+} ones_then_zeros;
+
+static _Alignas(64) ones_then_zeros ones;
+
+__attribute__((constructor)) static void fill_ones(void)
+{
+    for (int i = 0; i < FL_BLOCK; i++)
+        ones.f32[i] = 1, ones.f64[i] = 1;
+}
+
+static int is_direct(const fl_call *call, const fl_array *a)
+{
+    return !a->strides && a->type == (call->real_bytes == 8 ? FL_F64 : FL_F32) &&
+           (uintptr_t)a->data % call->real_bytes == 0;
+}
+
+/* Elements [start, start + n), n a multiple of FL_LANES or less than it. In the latter case the group is
+ * filled up with copies of its last element, of weight 0. */
+static int run_group(const fl_call *call, ptrdiff_t start, ptrdiff_t n, scratch *s, double *sum)
+{
+    const size_t size = call->real_bytes;
+    const ptrdiff_t padded = (n + FL_LANES - 1) / FL_LANES * FL_LANES;
+    const void *in[FL_INPUTS];
+    void *out[FL_OUTPUTS];
+
+    for (int i = 0; i < FL_INPUTS; i++) {
+        const fl_array *a = &call->in[i];
+        if (!a->data) {
+            in[i] = size == 8 ? (const void *)(ones.f64 + FL_BLOCK - n)
+                              : (const void *)(ones.f32 + FL_BLOCK - n);
+        } else if (padded == n && is_direct(call, a)) {
+            in[i] = a->data + start * size;
+        } else {
+            in[i] = s->in[i];
+            fl_pack(call, a, start, n, s->in[i]);
+            for (ptrdiff_t k = n; k < padded; k++)
+                if (i == 2)
+                    memset(s->in[i] + k * size, 0, size);
+                else
+                    memcpy(s->in[i] + k * size, s->in[i] + (n - 1) * size, size);
+        }
+    }
+    for (int i = 0; i < FL_OUTPUTS; i++) {
+        const fl_array *a = &call->out[i];
+        out[i] = a->data && padded == n && is_direct(call, a) ? a->data + start * size : s->out[i];
+    }
+    *sum = 0;
+    const int violated = call->kernel(padded, in, out, call->constants, call->scale, sum);
+    for (int i = 0; i < FL_OUTPUTS; i++)
+        if (call->out[i].data && out[i] == (void *)s->out[i])
+            fl_unpack(call, &call->out[i], start, n, s->out[i]);
+    return violated;
+}
+
+/* A block is its whole groups of lanes, then the rest: the same cut for every layout. */
+static int run_block(const fl_call *call, ptrdiff_t block, scratch *s, double *sum)
+{
+    const ptrdiff_t start = block * FL_BLOCK, left = call->size - start;
+    const ptrdiff_t n = left < FL_BLOCK ? left : FL_BLOCK, whole = n / FL_LANES * FL_LANES;
+    double part;
+    int violated = 0;
+
+    *sum = 0;
+    if (whole)
+        violated |= run_group(call, start, whole, s, sum);
+    if (whole < n) {
+        violated |= run_group(call, start + whole, n - whole, s, &part);
+        *sum += part;
+    }
+    return violated;
+}
+
+/* ---- the sum ----------------------------------------------------------------------------------- */
+
+/* Adds numbers as a binary tree whose shape depends on their count alone: level i holds the sum of 2^i
+ * of them. The error grows with log2(n) instead of n (Higham 1993). */
+typedef struct {
+    double level[64];
+    uint64_t count;
+} tree;
+
+static void tree_add(tree *t, double x)
+{
+    int i = 0;
+    for (uint64_t full = t->count++; full & 1; full >>= 1)
+        x = t->level[i++] + x;
+    t->level[i] = x;
+}
+
+static double tree_sum(const tree *t)
+{
+    double sum = 0;
+    int any = 0;
+    for (int i = 0; i < 64; i++)
+        if (t->count >> i & 1) {
+            sum = any ? t->level[i] + sum : t->level[i];
+            any = 1;
+        }
+    return sum;
+}
+
+/* Blocks [first, last): a task. */
+static int run_task(const fl_call *call, ptrdiff_t first, ptrdiff_t last, scratch *s, double *sum)
+{
+    tree t;
+    int violated = 0;
+    t.count = 0;
+    for (ptrdiff_t block = first; block < last; block++) {
+        double x;
+        violated |= run_block(call, block, s, &x);
+        tree_add(&t, x);
+    }
+    *sum = tree_sum(&t);
+    return violated;
+}
+
+/* The cut of a call into tasks: a power of two of blocks each, fixed by the size alone. */
+typedef struct {
+    ptrdiff_t blocks, per_task, tasks;
+    double partial[MAX_TASKS];
+} plan;
+
+static int run_tasks(const fl_call *call, plan *p, ptrdiff_t first, ptrdiff_t last)
+{
+    scratch s;
+    int violated = 0;
+    for (ptrdiff_t t = first; t < last; t++) {
+        const ptrdiff_t start = t * p->per_task, end = start + p->per_task;
+        violated |= run_task(call, start, end < p->blocks ? end : p->blocks, &s, &p->partial[t]);
+    }
+    return violated;
+}
+
+/* ---- threads ----------------------------------------------------------------------------------- */
+
+static atomic_int num_threads;         /* of fl_set_num_threads; 0: OpenMP's own number */
+static _Thread_local int thread_limit; /* of fl_set_thread_limit; 0: none */
+
+void fl_set_num_threads(int n) { num_threads = n; }
+int fl_thread_limit(void) { return thread_limit; }
+void fl_set_thread_limit(int n) { thread_limit = n; }
+
+#ifdef _OPENMP
+int fl_num_threads(void)
+{
+    const int global = num_threads;
+    return thread_limit > 0 ? thread_limit : global > 0 ? global : omp_get_max_threads();
+}
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+const char *fl_openmp(void) { return "OpenMP " TEXT(_OPENMP); }
+
+static atomic_flag team_taken = ATOMIC_FLAG_INIT;
+static atomic_int team_size; /* grows to the largest number asked for: libgomp rebuilds a team that changes */
+static atomic_int forked;    /* in a forked child libgomp would wait for threads that are not there */
+
+#if defined(__unix__) || defined(__APPLE__)
+static void after_fork(void) { forked = 1; }
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork); }
+#endif
+
+/* Runs all tasks on the team, unless the call is small or the team is at work for another call. */
+static int run_on_team(const fl_call *call, plan *p, int *violated)
+{
+    const int threads = fl_num_threads(), wanted = threads < p->tasks ? threads : (int)p->tasks;
+    if (wanted <= 1 || call->size < GRAIN || forked || omp_in_parallel() ||
+        atomic_flag_test_and_set(&team_taken))
+        return 0;
+    if (team_size < wanted)
+        team_size = wanted;
+    const int team = team_size;
+    int any = 0;
+#pragma omp parallel num_threads(team) reduction(| : any)
+    {
+        const int got = omp_get_num_threads(), workers = wanted < got ? wanted : got;
+        const ptrdiff_t me = omp_get_thread_num();
+        if (me < workers)
+            any |= run_tasks(call, p, p->tasks * me / workers, p->tasks * (me + 1) / workers);
+    }
+    atomic_flag_clear(&team_taken);
+    *violated = any;
+    return 1;
+}
+#else
+int fl_num_threads(void) { return 1; }
+const char *fl_openmp(void) { return "none"; }
+static int run_on_team(const fl_call *call, plan *p, int *violated)
+{
+    (void)call, (void)p, (void)violated;
+    return 0;
+}
+#endif
+
+/* ---- a call ------------------------------------------------------------------------------------ */
+
+static ptrdiff_t count_blocks(const fl_call *call)
+{
+    return call->size / FL_BLOCK + (call->size % FL_BLOCK != 0);
+}
+
+int fl_run(const fl_call *call, double *sum)
+{
+    plan p; /* not initialised as a whole: 8 KiB that a small call never touches */
+    int violated = 0;
+
+    *sum = 0;
+    p.blocks = count_blocks(call);
+    p.per_task = 1;
+    if (p.blocks <= 1) {
+        scratch s;
+        return p.blocks ? run_block(call, 0, &s, sum) : 0;
+    }
+    while ((p.blocks + p.per_task - 1) / p.per_task > MAX_TASKS)
+        p.per_task *= 2;
+    p.tasks = (p.blocks + p.per_task - 1) / p.per_task;
+    if (!run_on_team(call, &p, &violated))
+        violated = run_tasks(call, &p, 0, p.tasks);
+    tree all;
+    all.count = 0;
+    for (ptrdiff_t t = 0; t < p.tasks; t++)
+        tree_add(&all, p.partial[t]);
+    *sum = tree_sum(&all);
+    return violated;
+}
+
+ptrdiff_t fl_first_violation(const fl_call *call)
+{
+    const ptrdiff_t blocks = count_blocks(call);
+    scratch s;
+    double sum;
+    for (ptrdiff_t block = 0; block < blocks; block++) {
+        if (!run_block(call, block, &s, &sum))
+            continue;
+        for (ptrdiff_t i = block * FL_BLOCK; i < call->size; i++)
+            if (run_group(call, i, 1, &s, &sum))
+                return i;
+    }
+    return -1;
+}

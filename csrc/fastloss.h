@@ -1,0 +1,101 @@
+/* The contract between the kernels, the driver and Python. The only header that Cython reads. */
+#ifndef FASTLOSS_H
+#define FASTLOSS_H
+
+#include <stddef.h>
+
+#include "kernels/passes.def"
+
+enum {
+    FL_LANES = 16,     /* a kernel's length is a multiple of this, and sums run in as many lanes */
+    FL_BLOCK = 2048,   /* elements between two additions to the pairwise sum */
+    FL_INPUTS = 3,     /* y_true, y_pred, sample_weight; or param, grad, velocity */
+    FL_OUTPUTS = 2,
+    FL_CONSTANTS = 4,
+    FL_MAX_DIMS = 64,
+};
+
+/* ---- kernels: one block, contiguous, one dtype ------------------------------------------------ */
+
+/* Returns whether an element violates the loss's domain; *sum is set by the passes that have one. */
+typedef int fl_kernel(ptrdiff_t n, const void *const *in, void *const *out, const double *constants,
+                      double scale, double *sum);
+
+typedef enum {
+#define LOSS(name, domain) FL_LOSS_##name,
+#include "losses.def"
+#undef LOSS
+    FL_N_LOSSES
+} fl_loss;
+
+typedef enum {
+#define PASS(prefix, name, outputs) prefix##name,
+    FL_PASSES(PASS, FL_PASS_)
+#undef PASS
+    FL_N_PASSES
+} fl_pass;
+
+typedef enum { FL_SGD_PLAIN, FL_SGD_MOMENTUM, FL_SGD_NESTEROV, FL_N_SGD } fl_sgd_rule;
+
+/* All kernels of one SIMD level and one dtype. */
+typedef struct {
+    fl_kernel *loss[FL_N_LOSSES][FL_N_PASSES];
+    fl_kernel *sgd[FL_N_SGD];
+    fl_kernel *sum; /* of its first input, times the weights; violated where that is not finite */
+} fl_table;
+
+const char *fl_loss_name(int loss);        /* "huber" */
+const char *fl_loss_requirement(int loss); /* of its domain: "y_true must be >= 0", "" for none */
+
+/* ---- dispatch: cpuid -> tables, once ---------------------------------------------------------- */
+
+/* Chooses the best level that the CPU and the operating system support, or `wanted`. Returns NULL, or
+ * why it cannot be (a static text). Levels: "v4", "v3", "v2" on x86-64, "native" elsewhere. */
+const char *fl_select_level(const char *wanted);
+const char *fl_level(void);
+const char *fl_supported_level(int i);      /* best first; NULL behind the last */
+const fl_table *fl_kernels(int real_bytes); /* 4 or 8 */
+
+/* ---- driver: arrays of any layout, threads, sums ---------------------------------------------- */
+
+typedef enum {
+    FL_BOOL, FL_I8, FL_I16, FL_I32, FL_I64, FL_U8, FL_U16, FL_U32, FL_U64, FL_F16, FL_F32, FL_F64,
+    FL_SWAPPED = 32, /* or-ed in: the other byte order */
+} fl_type;
+
+/* An array with the shape of its call. data NULL: absent (a third input that is absent is all ones).
+ * strides NULL: C-contiguous. A stride of 0 broadcasts. */
+typedef struct {
+    char *data;
+    const ptrdiff_t *strides;
+    int type;
+} fl_array;
+
+typedef struct {
+    fl_kernel *kernel;
+    int real_bytes;
+    int ndim;
+    const ptrdiff_t *shape;
+    ptrdiff_t size; /* the product of shape */
+    fl_array in[FL_INPUTS], out[FL_OUTPUTS];
+    double constants[FL_CONSTANTS];
+    double scale;
+} fl_call;
+
+/* Runs the kernel over all elements in C order. Returns whether any violates the domain. An output may
+ * be exactly one of the inputs, but may not overlap one in part. The sum, where the kernel has one,
+ * depends on the elements alone: not on threads, strides or the level (among those with FMA). */
+int fl_run(const fl_call *call, double *sum);
+
+/* The first element, in C order, for which call->kernel reports a violation; -1 for none. */
+ptrdiff_t fl_first_violation(const fl_call *call);
+
+/* Threads: of this thread's calls if fl_set_thread_limit was given > 0, else of fl_set_num_threads,
+ * else what OpenMP offers. */
+int fl_num_threads(void);
+void fl_set_num_threads(int n);
+int fl_thread_limit(void);
+void fl_set_thread_limit(int n);
+const char *fl_openmp(void); /* "OpenMP 201511", or "none" */
+
+#endif

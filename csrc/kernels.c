@@ -1,0 +1,69 @@
+/* The one unit that is compiled per SIMD level and dtype. It exports a single const table. */
+#include "fastloss.h"
+#include "kernels/pointwise.h"
+#include "kernels/sgd.h"
+#include "losses/binary.h"
+#include "losses/count.h"
+#include "losses/regression.h"
+
+#define DOMAIN(name, violation, requirement)                                \
+    static FL_INLINE int domain_##name(real y, real p, params c)            \
+    {                                                                       \
+        (void)y, (void)p, (void)c;                                          \
+        return violation;                                                   \
+    }
+#include "losses/domains.def"
+#undef DOMAIN
+
+#define KERNEL(name)                                                            \
+    static int FL_NAME(name)(ptrdiff_t n, const void *const *in, void *const *out, \
+                             const double *k, double scale, double *sum)
+
+/* huber_grad_f64_v3 and so on: the symbols that a profiler and the tests of the machine code see. */
+#define PASS(loss, domain, pass, outputs)                                                      \
+    KERNEL(loss##_##pass)                                                                      \
+    {                                                                                          \
+        return fl_pointwise(loss, domain_##domain, outputs, n, in, out, k, scale, sum);        \
+    }
+#define LOSS(name, domain) FL_PASSES(PASS, name, domain)
+#include "losses.def"
+#undef LOSS
+#undef PASS
+
+#define SGD(name, use_velocity, nesterov)                            \
+    KERNEL(name)                                                     \
+    {                                                                \
+        (void)scale, (void)sum;                                      \
+        return fl_sgd(use_velocity, nesterov, n, in, out, k);        \
+    }
+SGD(sgd_plain, 0, 0)
+SGD(sgd_momentum, 1, 0)
+SGD(sgd_nesterov, 1, 1)
+
+static FL_INLINE vgh identity(real y, real p, params c)
+{
+    (void)p, (void)c;
+    return (vgh){ .value = y };
+}
+static FL_INLINE int domain_finite(real y, real p, params c)
+{
+    (void)p, (void)c;
+    return !(fl_fabs(y) < FL_INF);
+}
+KERNEL(sum)
+{
+    const void *const twice[] = { in[0], in[0], in[2] };
+    return fl_pointwise(identity, domain_finite, FL_SUM, n, twice, out, k, scale, sum);
+}
+
+const fl_table FL_NAME(fl_table) = {
+    .loss = {
+#define PASS(loss, pass, outputs) FL_NAME(loss##_##pass),
+#define LOSS(name, domain) { FL_PASSES(PASS, name) },
+#include "losses.def"
+#undef LOSS
+#undef PASS
+    },
+    .sgd = { FL_NAME(sgd_plain), FL_NAME(sgd_momentum), FL_NAME(sgd_nesterov) },
+    .sum = FL_NAME(sum),
+};

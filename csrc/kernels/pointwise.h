@@ -1,0 +1,64 @@
+/* THE pointwise loop. Every pass of every loss is this function with `loss`, `violated` and `outputs`
+ * known at compile time; the compiler drops what a pass does not use. */
+#ifndef FL_POINTWISE_H
+#define FL_POINTWISE_H
+
+#include "../fastloss.h"
+#include "real.h"
+
+enum { FL_SUM = 1, FL_VALUE = 2, FL_GRAD = 4, FL_HESS = 8 };
+
+typedef vgh loss_function(real y, real p, params c);
+typedef int domain_function(real y, real p, params c);
+
+/* Sixteen lanes of double, whatever the vector width and dtype: so every level adds in the same order. */
+static FL_INLINE double fl_add_lanes(const double *x)
+{
+    return (((x[0] + x[8]) + (x[4] + x[12])) + ((x[2] + x[10]) + (x[6] + x[14]))) +
+           (((x[1] + x[9]) + (x[5] + x[13])) + ((x[3] + x[11]) + (x[7] + x[15])));
+}
+
+/* in: y, p and the weights w; out: up to two arrays, in the order value, grad, hess. `scale` multiplies
+ * the derivatives. An element of weight 0 is absent: 0 even where the loss is inf or NaN. No
+ * `restrict`: an output may be one of the inputs. */
+static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated, int outputs,
+                                  ptrdiff_t n, const void *const *in, void *const *out,
+                                  const double *k, double scale, double *sum)
+{
+    const real *y = in[0], *p = in[1], *w = in[2];
+    real *first = out[0], *second = out[1];
+    const params c = { (real)k[0], (real)k[1], (real)k[2], (real)k[3] };
+    const real factor = (real)scale;
+    double lane[FL_LANES] = { 0 };
+    int bad[FL_LANES] = { 0 };
+
+    for (ptrdiff_t i = 0; i < n; i += FL_LANES) {
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const real yi = y[i + l], pi = p[i + l];
+            bad[l] |= violated(yi, pi, c);
+            if (outputs) {
+                const real wi = w[i + l], wf = wi * factor;
+                const vgh f = loss(yi, pi, c);
+                const real value = fl_term(wi, f.value);
+                const real grad = fl_term(wf, f.grad), hess = fl_term(wf, f.hess);
+                if (outputs & FL_SUM)
+                    lane[l] += (double)value;
+                if (outputs & FL_VALUE)
+                    first[i + l] = value;
+                if (outputs & FL_GRAD)
+                    *(outputs & FL_VALUE ? &second[i + l] : &first[i + l]) = grad;
+                if (outputs & FL_HESS)
+                    second[i + l] = hess;
+            }
+        }
+    }
+    if (outputs & FL_SUM)
+        *sum = fl_add_lanes(lane);
+    int any = 0;
+    for (int l = 0; l < FL_LANES; l++)
+        any |= bad[l];
+    return any;
+}
+
+#endif

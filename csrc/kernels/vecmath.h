@@ -1,0 +1,187 @@
+/* Branch-free elementary functions that the compiler vectorises. */
+#ifndef FL_VECMATH_H
+#define FL_VECMATH_H
+
+#include "real.h"
+
+/* Polynomials: Chebyshev fits in 60 digits (tools/fit_polynomials.py prints them), lowest degree first.
+ *   FL_EXP_POLY    (e^r - 1 - r) / r^2                on |r| <= ln(2)/2
+ *   FL_LOG_POLY    (2 atanh(s)/s - 2) / s^2, z = s^2  on z <= 0.0296: s = f/(2+f), sqrt(1/2) <= 1+f < sqrt(2)
+ *   FL_LOG1P_POLY  the same                           on z <= 1/9:    s = t/(2+t), 0 <= t <= 1
+ */
+#define P0(z, a) R(a)
+#define P1(z, a, ...) fl_fma(P0(z, __VA_ARGS__), z, R(a))
+#define P2(z, a, ...) fl_fma(P1(z, __VA_ARGS__), z, R(a))
+#define P3(z, a, ...) fl_fma(P2(z, __VA_ARGS__), z, R(a))
+#define P4(z, a, ...) fl_fma(P3(z, __VA_ARGS__), z, R(a))
+#define P5(z, a, ...) fl_fma(P4(z, __VA_ARGS__), z, R(a))
+#define P6(z, a, ...) fl_fma(P5(z, __VA_ARGS__), z, R(a))
+#define P7(z, a, ...) fl_fma(P6(z, __VA_ARGS__), z, R(a))
+#define P8(z, a, ...) fl_fma(P7(z, __VA_ARGS__), z, R(a))
+#define P9(z, a, ...) fl_fma(P8(z, __VA_ARGS__), z, R(a))
+#define P10(z, a, ...) fl_fma(P9(z, __VA_ARGS__), z, R(a))
+
+/* ln 2 = hi + lo, with so few bits in hi that k * hi is exact for every exponent k. */
+#if FL_BITS == 32
+#define FL_LN2_HI 0x1.63p-1f
+#define FL_LN2_LO -0x1.bd0106p-13f
+#define FL_EXP_LIMIT 174.0f /* beyond: 0 or inf, also times any finite factor but the tiniest */
+#define FL_EXP_POLY(r) P4(r, 0x1p-1, 0x1.5554d4p-3, 0x1.555514p-5, 0x1.121582p-7, 0x1.6d1b1cp-10)
+#define FL_LOG_POLY(z) P3(z, 0x1.555556p-1, 0x1.9999ecp-2, 0x1.245ba6p-2, 0x1.ddf01ap-3)
+#define FL_LOG1P_POLY(z) \
+    P4(z, 0x1.555556p-1, 0x1.9998d4p-2, 0x1.24c926p-2, 0x1.bc8cf8p-3, 0x1.dba26p-3)
+#else
+#define FL_LN2_HI 0x1.62e42feep-1
+#define FL_LN2_LO 0x1.a39ef35793c76p-33
+#define FL_EXP_LIMIT 1414.0
+#define FL_EXP_POLY(r)                                                                            \
+    P10(r, 0x1p-1, 0x1.5555555555557p-3, 0x1.5555555555556p-5, 0x1.111111110fe17p-7,              \
+        0x1.6c16c16c1613fp-10, 0x1.a01a01ad6369dp-13, 0x1.a01a01a7b14bbp-16,                      \
+        0x1.71ddfd9647581p-19, 0x1.27e4d8c2b2e6cp-22, 0x1.af574f448311ap-26, 0x1.1f7861ab0e5c1p-29)
+#define FL_LOG_POLY(z)                                                                          \
+    P6(z, 0x1.5555555555558p-1, 0x1.9999999995077p-2, 0x1.2492492e35998p-2,                     \
+       0x1.c71c628e9e0c9p-3, 0x1.7462cd53e5318p-3, 0x1.39fb2efe206abp-3, 0x1.2b7fa64da1a6ap-3)
+#define FL_LOG1P_POLY(z)                                                                        \
+    P9(z, 0x1.5555555555555p-1, 0x1.999999999a3ddp-2, 0x1.24924923d44c6p-2,                     \
+       0x1.c71c727143318p-3, 0x1.745cf0b0e03bdp-3, 0x1.3b18b294bebf9p-3, 0x1.10ac75dc602b1p-3,  \
+       0x1.eb905e8575054p-4, 0x1.687a6e7c95176p-4, 0x1.4b0a26c5f2aefp-3)
+#endif
+#define FL_LOG2E R(1.44269504088896340736)
+
+/* An unevaluated sum hi + lo, |lo| <= ulp(hi). */
+typedef struct {
+    real hi, lo;
+} pair;
+
+static FL_INLINE pair fl_sum(real a, real b)
+{
+    const real s = a + b;
+    return (pair){ s, fl_sum_error(a, b, s) };
+}
+
+static FL_INLINE pair fl_product(real a, real b)
+{
+    const real p = a * b;
+    return (pair){ p, fl_product_error(a, b, p) };
+}
+
+static FL_INLINE pair fl_choose_pair(int yes, pair a, pair b)
+{
+    return (pair){ fl_choose(yes, a.hi, b.hi), fl_choose(yes, a.lo, b.lo) };
+}
+
+/* a / b with its rounding error. */
+static FL_INLINE pair fl_quotient(pair a, real b)
+{
+    const real q = a.hi / b;
+    const pair back = fl_product(q, b);
+    const real lo = (((a.hi - back.hi) - back.lo) + a.lo) / b;
+    return (pair){ q, lo == lo ? lo : R(0) };
+}
+
+static FL_INLINE pair fl_square(pair a)
+{
+    const pair square = fl_product(a.hi, a.hi);
+    const real lo = square.lo + R(2) * a.hi * a.lo;
+    return (pair){ square.hi, lo == lo ? lo : R(0) };
+}
+
+static FL_INLINE pair fl_scale(real w, pair a)
+{
+    const pair product = fl_product(w, a.hi);
+    const real lo = product.lo + w * a.lo;
+    return (pair){ product.hi, lo == lo ? lo : R(0) };
+}
+
+/* e^x = (1 + p) * s1 * s2: x = k ln 2 + r, p = e^r - 1. 2^k comes in two halves, so that results in
+ * the subnormal range and close to overflow are right. */
+typedef struct {
+    real p, s1, s2, x;
+} exp_parts;
+
+static FL_INLINE exp_parts fl_exp_parts(pair x)
+{
+    const real h = fl_clip(x.hi, -FL_EXP_LIMIT, FL_EXP_LIMIT);
+    const real k = fl_fma(h, FL_LOG2E, FL_MAGIC) - FL_MAGIC;
+    const real r = fl_fma(k, -FL_LN2_LO, fl_fma(k, -FL_LN2_HI, h)) + x.lo;
+    const real half = fl_fma(k, R(0.5), FL_MAGIC);
+    const real rest = (k - (half - FL_MAGIC)) + FL_MAGIC;
+    return (exp_parts){ .p = fl_fma(r * r, FL_EXP_POLY(r), r),
+                        .s1 = fl_from_bits((fl_to_bits(half) + FL_BIAS) << FL_MANTISSA),
+                        .s2 = fl_from_bits((fl_to_bits(rest) + FL_BIAS) << FL_MANTISSA),
+                        .x = h };
+}
+
+static FL_INLINE real fl_exp_of(exp_parts e) { return ((R(1) + e.p) * e.s1) * e.s2; }
+static FL_INLINE real fl_expm1_of(exp_parts e)
+{
+    const real s = e.s1 * e.s2;
+    return e.x > R(40) ? fl_exp_of(e) : fl_fma(s, e.p, s - R(1));
+}
+
+static FL_INLINE real fl_exp(real x) { return fl_exp_of(fl_exp_parts((pair){ x, R(0) })); }
+static FL_INLINE real fl_exp_pair(pair x) { return fl_exp_of(fl_exp_parts(x)); }
+static FL_INLINE real fl_expm1_pair(pair x) { return fl_expm1_of(fl_exp_parts(x)); }
+
+/* w e^x for finite w: no overflow of e^x before w is applied, and 0 for w = 0 whatever x. */
+static FL_INLINE real fl_exp_times(real w, pair x)
+{
+    const exp_parts e = fl_exp_parts(x);
+    return x.hi > FL_EXP_LIMIT ? fl_term(w, FL_INF) : (((R(1) + e.p) * e.s1) * w) * e.s2;
+}
+
+/* log(u + c) for |c| <= ulp(u), as a pair. fdlibm's reduction: u = 2^k (1 + f), s = f / (2 + f). */
+static FL_INLINE pair fl_log_pair(real u, real c)
+{
+    const bits one = (bits)FL_BIAS << FL_MANTISSA;
+    const bits root_half = fl_to_bits(R(0.70710678118654752440));
+    const real small = u < FL_MIN_NORMAL ? R(1) : R(0);
+    const real scaled = u < FL_MIN_NORMAL ? u * (R(1) / FL_MIN_NORMAL) : u;
+    const bits b = fl_to_bits(scaled) + (one - root_half);
+    const real biased = fl_from_bits((b >> FL_MANTISSA) + fl_to_bits(FL_MAGIC)) - FL_MAGIC;
+    const real k = biased - (R(FL_BIAS) + small * R(FL_BIAS - 1));
+    const real f = fl_from_bits((b & (((bits)1 << FL_MANTISSA) - 1)) + root_half) - R(1);
+    const real s = f / (R(2) + f), z = s * s, half_square = R(0.5) * f * f;
+    const real rest = s * fl_fma(z, FL_LOG_POLY(z), half_square);
+    const real correction = c == R(0) ? R(0) : c / u;
+    const real top = k * FL_LN2_HI;
+    const real hi = top + f;
+    const real lo = (f - (hi - top)) - (half_square - (rest + fl_fma(k, FL_LN2_LO, correction)));
+    const real limit = u == R(0) ? -FL_INF : u == FL_INF ? u : FL_NAN;
+    const int finite = (u > R(0)) & (u < FL_INF);
+    const real sum = hi + lo;
+    return (pair){ finite ? sum : limit, finite ? lo - (sum - hi) : R(0) };
+}
+
+static FL_INLINE real fl_log(real x) { return fl_log_pair(x, R(0)).hi; }
+
+/* log(a + b), with the rounding of a + b undone: full relative accuracy also where a + b is near 1. */
+static FL_INLINE pair fl_log_sum(real a, real b)
+{
+    const pair u = fl_sum(a, b);
+    return fl_log_pair(u.hi, u.lo == u.lo ? u.lo : R(0));
+}
+
+static FL_INLINE real fl_log1p(real x) { return fl_log_sum(R(1), x).hi; }
+
+/* log1p(t) - t for 0 <= t <= 1: one division and no exponent arithmetic. */
+static FL_INLINE real fl_log1p_unit_minus(real t)
+{
+    const real s = t / (R(2) + t), z = s * s, half_square = R(0.5) * t * t;
+    return s * fl_fma(z, FL_LOG1P_POLY(z), half_square) - half_square;
+}
+
+static FL_INLINE real fl_log1p_unit(real t) { return t + fl_log1p_unit_minus(t); }
+
+/* What every logistic formula is made of: e^-|s|, log1p of it, and sigma(|s|), sigma(-|s|). */
+typedef struct {
+    real exp, log1p, high, low;
+} logit;
+
+static FL_INLINE logit fl_logit(real s)
+{
+    const real t = fl_exp(-fl_fabs(s)), high = R(1) / (R(1) + t);
+    return (logit){ t, fl_log1p_unit(t), high, t * high };
+}
+
+#endif

@@ -1,0 +1,99 @@
+/* Binary classification: s is a raw score (logit), p a probability. Margin losses take m = y s, y = +-1. */
+#ifndef FL_BINARY_H
+#define FL_BINARY_H
+
+#include "../kernels/vecmath.h"
+#include "regression.h"
+
+/* c.a = pos_weight. (1-y) softplus(s) + w y softplus(-s): every term is positive, so the tails keep
+ * their relative accuracy. */
+static FL_INLINE vgh logistic(real y, real s, params c)
+{
+    const logit z = fl_logit(s);
+    const real up = R(1) - y, down = c.a * y; /* the weights of softplus(s) and softplus(-s) */
+    const int positive = s > R(0);
+    return (vgh){ .value = (up + down) * z.log1p + fl_term(positive ? up : down, fl_fabs(s)),
+                  .grad = up * (positive ? z.high : z.low) - down * (positive ? z.low : z.high),
+                  .hess = (up + down) * (z.high * z.low) };
+}
+
+/* c.a = 1/ln(base). -y log p - (1-y) log(1-p), 0 log 0 = 0. */
+static FL_INLINE vgh binary_cross_entropy(real y, real p, params c)
+{
+    const real up = R(1) - y, q = R(1) - p;
+    const real top = y == R(0) ? R(1) : y == R(1) ? R(-1) : p - y;
+    const real bottom = y == R(0) ? q : y == R(1) ? p : p * q;
+    return (vgh){ .value = -c.a * (fl_term(y, fl_log(p)) + fl_term(up, fl_log1p(-p))),
+                  .grad = c.a * top / bottom,
+                  .hess = c.a * (fl_term(y, R(1) / p) / p + fl_term(up, R(1) / q) / q) };
+}
+
+static FL_INLINE vgh hinge(real y, real s, params c)
+{
+    const real label = fl_margin_label(y), d = R(1) - label * s;
+    (void)c;
+    return (vgh){ .value = fl_at_least(d, R(0)),
+                  .grad = d > R(0) ? -label : d <= R(0) ? R(0) : d,
+                  .hess = R(0) };
+}
+
+static FL_INLINE vgh squared_hinge(real y, real s, params c)
+{
+    const real label = fl_margin_label(y), d = fl_at_least(R(1) - label * s, R(0));
+    (void)c;
+    return (vgh){ .value = d * d,
+                  .grad = R(-2) * label * d,
+                  .hess = d > R(0) ? R(2) : R(0) };
+}
+
+/* Squared hinge down to m = -1, then -4m. Zhang (2004). */
+static FL_INLINE vgh modified_huber(real y, real s, params c)
+{
+    const real label = fl_margin_label(y), m = label * s, d = fl_at_least(R(1) - m, R(0));
+    const int linear = m < R(-1);
+    (void)c;
+    return (vgh){ .value = linear ? R(-4) * m : d * d,
+                  .grad = label * (linear ? R(-4) : R(-2) * d),
+                  .hess = linear ? R(0) : d > R(0) ? R(2) : R(0) };
+}
+
+static FL_INLINE vgh perceptron(real y, real s, params c)
+{
+    const real label = fl_margin_label(y), m = label * s;
+    (void)c;
+    return (vgh){ .value = fl_at_least(-m, R(0)),
+                  .grad = m < R(0) ? -label : m >= R(0) ? R(0) : m,
+                  .hess = R(0) };
+}
+
+/* y e^-s + (1-y) e^s */
+static FL_INLINE vgh exponential(real y, real s, params c)
+{
+    const real down = fl_exp_times(y, (pair){ -s, R(0) }), up = fl_exp_times(R(1) - y, (pair){ s, R(0) });
+    (void)c;
+    return (vgh){ .value = down + up, .grad = up - down, .hess = down + up };
+}
+
+/* c.a = gamma, c.b and c.c = the weights of positives and negatives. q^gamma softplus(-m), where
+ * q = sigma(-m) and q^gamma = e^(-gamma softplus(m)). Lin et al. (2017). */
+static FL_INLINE vgh focal(real y, real s, params c)
+{
+    const real label = fl_margin_label(y), m = label * s, g = c.a;
+    const real alpha = label > R(0) ? c.b : c.c;
+    const logit z = fl_logit(m);
+    const int right = m > R(0);
+    const real p = right ? z.high : z.low, q = right ? z.low : z.high;
+    const real loss = z.log1p + fl_at_least(-m, R(0)); /* softplus(-m) */
+    const pair gain = fl_sum(fl_at_least(m, R(0)), z.log1p); /* softplus(m) */
+    const pair exponent = fl_scale(-g, gain);
+    const real power = alpha * fl_choose(g == R(0), R(1), fl_exp_pair(exponent));
+    const real pl = fl_term(p, loss), factor = g * pl;
+    return (vgh){ .value = fl_term(power, loss),
+                  .grad = fl_term(power, -label * (factor + q)),
+                  .hess = fl_term(power, factor * (g * p - q) + (R(2) * g + R(1)) * (p * q)) };
+}
+
+/* (y - p)^2 on probabilities. Brier (1950). */
+static FL_INLINE vgh brier(real y, real p, params c) { return squared_error(y, p, c); }
+
+#endif

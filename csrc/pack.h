@@ -1,0 +1,12 @@
+/* Between arrays of any dtype, byte order, alignment and stride and contiguous blocks of float or double. */
+#ifndef FL_PACK_H
+#define FL_PACK_H
+
+#include "fastloss.h"
+
+/* Elements [start, start + n) of `a`, in C order of the call's shape. */
+void fl_pack(const fl_call *call, const fl_array *a, ptrdiff_t start, ptrdiff_t n, void *block);
+void fl_unpack(const fl_call *call, const fl_array *a, ptrdiff_t start, ptrdiff_t n,
+               const void *block);
+
+#endif

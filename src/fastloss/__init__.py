@@ -1,0 +1,47 @@
+"""Loss functions with their gradients and Hessians on NumPy arrays: vectorised, parallel, exact.
+
+A loss is an object that is called, with methods::
+
+    import fastloss as fl
+
+    fl.huber(y_true, y_pred)                  # the mean, a float
+    fl.huber.grad(y_true, y_pred)             # its derivative by y_pred
+    fl.huber.value_and_grad(y_true, y_pred)   # both, in one pass
+    fl.huber.grad_and_hess(y_true, y_pred)    # first and second derivative
+
+`losses` lists them by family, `get` returns one by name, and `SGD` updates parameters in place.
+"""
+
+import os as _os
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from fastloss import _core, binary, count, regression
+from fastloss._core import Loss
+from fastloss._version import __version__
+from fastloss.config import show_config
+from fastloss.parallel import from_environment as _from_environment
+from fastloss.parallel import get_num_threads, set_num_threads, threads
+from fastloss.registry import get, losses, registered
+from fastloss.sgd import SGD
+
+if _TYPE_CHECKING:
+    from fastloss.binary import *
+    from fastloss.count import *
+    from fastloss.regression import *
+
+_core.select_level(_os.environ.get("FASTLOSS_ISA"))
+_from_environment()
+globals().update(registered)
+
+__all__ = [  # noqa: PLE0604
+    "SGD",
+    "Loss",
+    "__version__",
+    "get",
+    "get_num_threads",
+    "losses",
+    "set_num_threads",
+    "show_config",
+    "threads",
+    *registered,
+]

@@ -1,0 +1,61 @@
+"""The mirror of csrc/fastloss.h."""
+
+cdef extern from "fastloss.h" nogil:
+    enum:
+        FL_BLOCK, FL_INPUTS, FL_OUTPUTS, FL_CONSTANTS, FL_MAX_DIMS
+
+    ctypedef int fl_kernel(Py_ssize_t n, const void *const *inputs, void *const *outputs,
+                           const double *constants, double scale, double *sum) noexcept
+
+    ctypedef enum fl_loss:
+        FL_N_LOSSES
+
+    ctypedef enum fl_pass:
+        FL_PASS_check, FL_PASS_sum, FL_PASS_value, FL_PASS_grad
+        FL_PASS_sum_grad, FL_PASS_value_grad, FL_PASS_grad_hess
+        FL_N_PASSES
+
+    ctypedef enum fl_sgd_rule:
+        FL_SGD_PLAIN, FL_SGD_MOMENTUM, FL_SGD_NESTEROV, FL_N_SGD
+
+    ctypedef struct fl_table:
+        fl_kernel *loss[FL_N_LOSSES][FL_N_PASSES]
+        fl_kernel *sgd[FL_N_SGD]
+        fl_kernel *sum
+
+    const char *fl_loss_name(int loss)
+    const char *fl_loss_requirement(int loss)
+
+    const char *fl_select_level(const char *wanted)
+    const char *fl_level()
+    const char *fl_supported_level(int i)
+    const fl_table *fl_kernels(int real_bytes)
+
+    ctypedef enum fl_type:
+        FL_BOOL, FL_I8, FL_I16, FL_I32, FL_I64, FL_U8, FL_U16, FL_U32, FL_U64, FL_F16, FL_F32, FL_F64
+        FL_SWAPPED
+
+    ctypedef struct fl_array:
+        char *data
+        const Py_ssize_t *strides
+        int type
+
+    ctypedef struct fl_call:
+        fl_kernel *kernel
+        int real_bytes
+        int ndim
+        const Py_ssize_t *shape
+        Py_ssize_t size
+        fl_array in_ "in"[FL_INPUTS]
+        fl_array out[FL_OUTPUTS]
+        double constants[FL_CONSTANTS]
+        double scale
+
+    int fl_run(const fl_call *call, double *sum)
+    Py_ssize_t fl_first_violation(const fl_call *call)
+
+    int fl_num_threads()
+    void fl_set_num_threads(int n)
+    int fl_thread_limit()
+    void fl_set_thread_limit(int n)
+    const char *fl_openmp()

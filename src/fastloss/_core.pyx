@@ -1,0 +1,684 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""Loss objects and the way of one call: checks, addresses, then C without the GIL."""
+
+import numpy as np
+
+cimport numpy as cnp
+from numpy cimport ndarray
+
+cnp.import_array()
+
+# A call on fewer elements is over before handing the GIL to another thread would pay.
+cdef enum:
+    KEEP_GIL = 2 * FL_BLOCK
+
+cdef enum Kind:
+    VALUE, GRAD, VALUE_AND_GRAD, GRAD_AND_HESS
+
+cdef enum Reduction:
+    MEAN, SUM, NONE
+
+cdef Py_ssize_t NO_STRIDES[FL_MAX_DIMS]  # zeros: a scalar seen as an array of any shape
+
+cdef str _MEAN = "mean"
+
+
+# ---- the C side -------------------------------------------------------------------------------------
+
+
+def select_level(wanted=None):
+    """Choose the SIMD level, by name or the best one; raise ImportError if it cannot be."""
+    cdef bytes name = wanted.encode() if wanted else None
+    cdef const char *error = fl_select_level(<const char *>name if name else NULL)
+    if error != NULL:
+        raise ImportError(
+            f"FASTLOSS_ISA={wanted} {error.decode()}; this machine has "
+            f"{', '.join(supported_levels()) or 'none of the levels that fastloss was built for'}"
+        )
+
+
+def level():
+    return fl_level().decode()
+
+
+def supported_levels():
+    """The SIMD levels that this machine can run, best first."""
+    names = []
+    while fl_supported_level(len(names)) != NULL:
+        names.append(fl_supported_level(len(names)).decode())
+    return names
+
+
+def openmp():
+    return fl_openmp().decode()
+
+
+def num_threads():
+    return fl_num_threads()
+
+
+def set_num_threads(int n):
+    fl_set_num_threads(n)
+
+
+def thread_limit():
+    return fl_thread_limit()
+
+
+def set_thread_limit(int n):
+    fl_set_thread_limit(n)
+
+
+def loss_names():
+    """The names in the C registry, in its order."""
+    return [fl_loss_name(i).decode() for i in range(<int>FL_N_LOSSES)]
+
+
+cdef inline int run(fl_call *call, double *total) noexcept:
+    cdef int violated
+    if call.size < KEEP_GIL:
+        return fl_run(call, total)
+    with nogil:
+        violated = fl_run(call, total)
+    return violated
+
+
+cdef inline void describe(fl_array *a, ndarray array, int type) noexcept:
+    a.data = <char *>cnp.PyArray_DATA(array)
+    a.type = type
+    if cnp.PyArray_IS_C_CONTIGUOUS(array):
+        a.strides = NULL
+    else:
+        a.strides = <const Py_ssize_t *>cnp.PyArray_STRIDES(array)
+
+
+cdef inline char kind_of(ndarray array) noexcept:
+    return (<cnp.dtype>array.descr).kind
+
+
+cdef int type_code(ndarray array) noexcept:
+    """The fl_type of an array that as_array has let through."""
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(array)
+    cdef int code
+    cdef char kind = kind_of(array)
+    if kind == c"f":
+        code = FL_F16 if size == 2 else FL_F32 if size == 4 else FL_F64
+    elif kind == c"i":
+        code = FL_I8 if size == 1 else FL_I16 if size == 2 else FL_I32 if size == 4 else FL_I64
+    elif kind == c"u":
+        code = FL_U8 if size == 1 else FL_U16 if size == 2 else FL_U32 if size == 4 else FL_U64
+    else:
+        code = FL_BOOL
+    if cnp.PyArray_ISBYTESWAPPED(array):
+        code |= FL_SWAPPED
+    return code
+
+
+# ---- arguments --------------------------------------------------------------------------------------
+
+
+cpdef ndarray as_array(str name, x):
+    """`x` as a plain array of real numbers, or an error that names the argument and says what to do."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array; pass {name}.filled(...) and a sample_weight that is 0 where it is masked"
+        )
+    if isinstance(x, np.matrix):
+        raise TypeError(f"{name} is a np.matrix; pass np.asarray({name})")
+    if hasattr(x, "toarray") and not isinstance(x, ndarray):
+        raise TypeError(f"{name} is sparse ({type(x).__name__}); pass {name}.toarray()")
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} is not an array: {error}") from None
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        advice = {
+            "c": "pass its real part, or its absolute value",
+            "O": "pass numbers: None, Decimal and nested lists of different lengths have no NumPy dtype",
+            "U": f"convert it with np.asarray({name}, dtype=float) or encode the labels",
+            "S": f"convert it with np.asarray({name}, dtype=float) or encode the labels",
+            "f": f"pass {name}.astype(np.float64)",
+        }.get(array.dtype.kind, "pass real numbers")
+        raise TypeError(f"{name} has dtype {array.dtype}, which is not a real number type; {advice}")
+    return array
+
+
+cdef bint fits_single(ndarray array) noexcept:
+    """Whether float32 holds every value of the dtype."""
+    return cnp.PyArray_ITEMSIZE(array) <= (4 if is_float(array) else 2)
+
+
+cdef bint is_float(ndarray array) noexcept:
+    return kind_of(array) == c"f"
+
+
+cdef str text(shape):
+    return "a scalar" if shape == () else f"shape {shape}"
+
+
+cdef int reduction_code(reduction) except -1:
+    if reduction is _MEAN:
+        return MEAN
+    if isinstance(reduction, str):
+        if reduction == "mean":
+            return MEAN
+        if reduction == "sum":
+            return SUM
+        if reduction == "none":
+            return NONE
+    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def overlaps_itself(array):
+    """Whether two elements of a writeable view may share memory (an as_strided window, a broadcast)."""
+    extent = array.itemsize
+    for stride, length in sorted((abs(s), n) for s, n in zip(array.strides, array.shape) if n > 1):
+        if stride < extent:
+            return True
+        extent += stride * (length - 1)
+    return False
+
+
+cdef ndarray check_out(str name, out, shape, dtype):
+    if type(out) is not ndarray and not (
+        isinstance(out, ndarray) and not isinstance(out, (np.ma.MaskedArray, np.matrix))
+    ):
+        raise TypeError(f"{name} must be a NumPy array of shape {shape} and dtype {dtype}, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"{name} has shape {out.shape}, but the result has {shape}; pass np.empty({shape}, {str(dtype)!r})")
+    if out.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"{name} has dtype {out.dtype}, but the result is {dtype}; pass np.empty({shape}, {str(dtype)!r})")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} is read-only; pass a writeable array or a copy of it")
+    if overlaps_itself(out):
+        raise ValueError(f"{name} has elements that share memory; pass np.empty({shape}, {str(dtype)!r})")
+    return out
+
+
+cdef bint same_memory(ndarray a, ndarray b):
+    """Whether element i of one is element i of the other: then writing in place is exact."""
+    return (
+        cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b)
+        and a.dtype == b.dtype
+        and (<object>a).shape == (<object>b).shape
+        and (<object>a).strides == (<object>b).strides
+    )
+
+
+cdef list outputs_of(int wanted, out, shape, dtype, int reduction, int kind):
+    """The arrays that `out` offers, checked; None where one is to be made."""
+    if out is None:
+        return [None] * wanted
+    if kind == VALUE and reduction != NONE:
+        raise ValueError("out= needs reduction='none': with 'mean' and 'sum' the value is a Python float")
+    names = ["out"]
+    if kind == VALUE_AND_GRAD and reduction != NONE and isinstance(out, tuple) and len(out) == 2:
+        if out[0] is not None:
+            raise ValueError("out[0] must be None: with reduction 'mean' and 'sum' the value is a Python float")
+        names, out = ["out[1]"], (out[1],)
+    elif wanted == 2:
+        parts = "gradient, hessian" if kind == GRAD_AND_HESS else "value, gradient"
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise TypeError(f"out= must be a tuple ({parts}) here; None in it stands for a new array")
+        names = ["out[0]", "out[1]"]
+    else:
+        out = (out,)
+    arrays = [
+        None if array is None else check_out(name, array, shape, dtype) for name, array in zip(names, out)
+    ]
+    if wanted == 2 and arrays[0] is not None and arrays[1] is not None and np.may_share_memory(*arrays):
+        raise ValueError("out[0] and out[1] share memory; pass two separate arrays")
+    return arrays
+
+
+cdef inline int n_outputs(int which) noexcept:
+    if which == FL_PASS_check or which == FL_PASS_sum:
+        return 0
+    return 2 if which == FL_PASS_value_grad or which == FL_PASS_grad_hess else 1
+
+
+# ---- one call ---------------------------------------------------------------------------------------
+
+
+cdef inline int pass_of(int kind, int reduction) noexcept:
+    if kind == GRAD:
+        return FL_PASS_grad
+    if kind == GRAD_AND_HESS:
+        return FL_PASS_grad_hess
+    if kind == VALUE:
+        return FL_PASS_value if reduction == NONE else FL_PASS_sum
+    return FL_PASS_value_grad if reduction == NONE else FL_PASS_sum_grad
+
+
+cdef inline bint is_straight(y_true, y_pred) noexcept:
+    """Two contiguous arrays of one shape and one dtype, float32 or float64: no Python layer is needed."""
+    if type(y_true) is not ndarray or type(y_pred) is not ndarray:
+        return False
+    cdef ndarray y = <ndarray>y_true, p = <ndarray>y_pred
+    cdef int number = cnp.PyArray_TYPE(y), ndim = cnp.PyArray_NDIM(y), d
+    if number != cnp.PyArray_TYPE(p) or (number != cnp.NPY_FLOAT64 and number != cnp.NPY_FLOAT32):
+        return False
+    if not (cnp.PyArray_ISCARRAY_RO(y) and cnp.PyArray_ISCARRAY_RO(p)) or ndim != cnp.PyArray_NDIM(p):
+        return False
+    for d in range(ndim):
+        if cnp.PyArray_DIM(y, d) != cnp.PyArray_DIM(p, d):
+            return False
+    return cnp.PyArray_SIZE(y) > 0
+
+
+cdef object straight(Loss loss, int kind, ndarray y, ndarray p):
+    """The whole of a call without weights, `out` or parameters, reduction "mean"."""
+    cdef fl_call call
+    cdef double total
+    cdef int which = pass_of(kind, MEAN), number = cnp.PyArray_TYPE(y), i
+    cdef tuple results = None
+    cdef ndarray first = None, second = None
+
+    call.real_bytes = 8 if number == cnp.NPY_FLOAT64 else 4
+    call.kernel = fl_kernels(call.real_bytes).loss[loss.id][which]
+    call.ndim = cnp.PyArray_NDIM(p)
+    call.shape = <const Py_ssize_t *>cnp.PyArray_DIMS(p)
+    call.size = cnp.PyArray_SIZE(p)
+    call.scale = 1.0 / <double>call.size
+    for i in range(FL_CONSTANTS):
+        call.constants[i] = loss.constants[i]
+    for i in range(2):
+        call.in_[i].strides = call.out[i].strides = NULL
+        call.in_[i].type = call.out[i].type = FL_F64 if number == cnp.NPY_FLOAT64 else FL_F32
+        call.out[i].data = NULL
+    call.in_[0].data = <char *>cnp.PyArray_DATA(y)
+    call.in_[1].data = <char *>cnp.PyArray_DATA(p)
+    call.in_[2].data = NULL
+    if kind != VALUE:
+        first = cnp.PyArray_EMPTY(call.ndim, cnp.PyArray_DIMS(p), number, 0)
+        call.out[0].data = <char *>cnp.PyArray_DATA(first)
+    if kind == GRAD_AND_HESS:
+        second = cnp.PyArray_EMPTY(call.ndim, cnp.PyArray_DIMS(p), number, 0)
+        call.out[1].data = <char *>cnp.PyArray_DATA(second)
+    if run(&call, &total):
+        refuse_domain(loss, &call, y, p)
+    if kind == VALUE:
+        return total / <double>call.size
+    if kind == GRAD:
+        return first
+    if kind == VALUE_AND_GRAD:
+        return total / <double>call.size, first
+    return first, second
+
+
+cdef object refuse_domain(Loss loss, fl_call *call, y, p):
+    """Raise for the first element outside of the loss's domain."""
+    call.kernel = fl_kernels(call.real_bytes).loss[loss.id][<int>FL_PASS_check]
+    cdef Py_ssize_t i, at
+    for i in range(FL_OUTPUTS):
+        call.out[i].data = NULL
+    at = fl_first_violation(call)
+    shape = tuple(call.shape[i] for i in range(call.ndim))
+    index = tuple(int(k) for k in np.unravel_index(at, shape))
+    y, p = (a[index] if (<object>a).shape else a[()] for a in (y, p))
+    where = index[0] if len(index) == 1 else index
+    raise ValueError(
+        f"{loss.name}: {fl_loss_requirement(loss.id).decode()}; "
+        f"got y_true={y}, y_pred={p}" + (f" at index {where}" if index else "")
+    )
+
+
+cdef double total_weight(fl_call *call, ndarray weight) except? -1:
+    """The sum of the weights; 0 only where all are 0."""
+    cdef double total
+    cdef fl_call sums = call[0]
+    sums.kernel = fl_kernels(sums.real_bytes).sum
+    sums.in_[0] = sums.in_[1] = call.in_[2]
+    sums.in_[2].data = NULL
+    sums.scale = 1
+    for i in range(FL_OUTPUTS):
+        sums.out[i].data = NULL
+    if run(&sums, &total):
+        bad = np.argwhere(~np.isfinite(weight))[:1].tolist()
+        raise ValueError(f"sample_weight must be finite; found {weight[tuple(bad[0])] if bad else 'a value beyond float32'}"
+                         + (f" at index {bad[0][0] if len(bad[0]) == 1 else tuple(bad[0])}" if bad and bad[0] else ""))
+    return total
+
+
+cdef ndarray total_of(ndarray array):
+    """The sum of an array, in the order of every other sum, as a 0-d array of its dtype."""
+    cdef fl_call call
+    cdef double total
+    cdef int i
+    call.real_bytes = cnp.PyArray_ITEMSIZE(array)
+    call.kernel = fl_kernels(call.real_bytes).sum
+    call.ndim = cnp.PyArray_NDIM(array)
+    call.shape = <const Py_ssize_t *>cnp.PyArray_DIMS(array)
+    call.size = cnp.PyArray_SIZE(array)
+    describe(&call.in_[0], array, type_code(array))
+    call.in_[1] = call.in_[0]
+    call.in_[2].data = NULL
+    for i in range(FL_OUTPUTS):
+        call.out[i].data = NULL
+    for i in range(FL_CONSTANTS):
+        call.constants[i] = 0
+    call.scale = 1
+    run(&call, &total)
+    return np.array(total, dtype=array.dtype)
+
+
+cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int reduction, out):
+    """A call with anything that DESIGN allows: dtypes, layouts, scalars, weights, out."""
+    cdef fl_call call
+    cdef double total = 0, weights
+    cdef int which = pass_of(kind, reduction), i
+    cdef ndarray y = as_array("y_true", y_true), p = as_array("y_pred", y_pred), w = None, result
+    cdef bint y_weak = type(y_true) in (int, float, bool), p_weak = type(y_pred) in (int, float, bool)
+    y_shape, p_shape = (<object>y).shape, (<object>p).shape
+
+    if y_shape != p_shape and y_shape != () and p_shape != ():
+        raise ValueError(
+            f"y_true has {text(y_shape)} and y_pred has {text(p_shape)}; pass equal shapes, or one scalar"
+            + ("; y_true.ravel() and y_pred.ravel() would match" if cnp.PyArray_SIZE(y) == cnp.PyArray_SIZE(p) else "")
+        )
+    cdef bint summed_scalar = p_shape == () and y_shape != () and reduction != NONE and kind != VALUE
+    cdef ndarray shaped = y if p_shape == () else p
+    shape = (<object>shaped).shape
+
+    # The dtype of the arithmetic is NumPy's promotion, with float64 for integers alone and float32 for
+    # float16; a Python number takes the other's. The result is in it too, but in float32 where y_pred is
+    # a single (or half) float and only integer labels asked for more.
+    cdef bint single = (
+        (y_weak or fits_single(y)) and (p_weak or fits_single(p)) and not (y_weak and p_weak)
+        and ((is_float(y) and not y_weak) or (is_float(p) and not p_weak))
+    )
+    cdef bint single_result = single or (
+        is_float(p) and not p_weak and fits_single(p) and not is_float(y)
+    )
+    dtype = np.dtype(np.float32 if single_result else np.float64)
+
+    call.real_bytes = 4 if single else 8
+    call.kernel = fl_kernels(call.real_bytes).loss[loss.id][which]
+    call.ndim = cnp.PyArray_NDIM(shaped)
+    call.shape = <const Py_ssize_t *>cnp.PyArray_DIMS(shaped)
+    call.size = cnp.PyArray_SIZE(shaped)
+    for i in range(FL_CONSTANTS):
+        call.constants[i] = loss.constants[i]
+    describe(&call.in_[0], y, type_code(y))
+    describe(&call.in_[1], p, type_code(p))
+    if y_shape != shape:
+        call.in_[0].strides = NO_STRIDES
+    if p_shape != shape:
+        call.in_[1].strides = NO_STRIDES
+    call.in_[2].data = NULL
+    for i in range(FL_OUTPUTS):
+        call.out[i].data = NULL
+
+    arrays = outputs_of(n_outputs(which), out, p_shape if summed_scalar else shape, dtype, reduction, kind)
+    if call.size == 0 and reduction == MEAN:
+        raise ValueError("y_true and y_pred are empty, and the mean of nothing is undefined; use reduction='sum'")
+
+    weights = call.size
+    if sample_weight is not None:
+        w = as_array("sample_weight", sample_weight)
+        try:
+            w = np.broadcast_to(w, shape)
+        except ValueError:
+            raise ValueError(
+                f"sample_weight has {text((<object>w).shape)}, which does not broadcast to the {text(shape)} "
+                f"of y_true and y_pred" + ("; one weight a row is sample_weight[:, None]" if len(shape) == 2 else "")
+            ) from None
+        describe(&call.in_[2], w, type_code(w))
+        weights = total_weight(&call, w)
+        if weights == 0 and reduction == MEAN and np.any(w):
+            raise ValueError("sample_weight sums to 0, so the weighted mean is undefined; use reduction='sum'")
+    # All weights 0: there is nothing to average, and the kernels leave out what has weight 0.
+    call.scale = 1.0 if reduction != MEAN or weights == 0 else 1.0 / weights
+
+    results = []
+    inputs = [a for a in (y, p, w) if a is not None]
+    for i, given in enumerate(arrays):
+        if summed_scalar or given is None or any(
+            np.may_share_memory(given, a) and not same_memory(given, a) for a in inputs
+        ):
+            result = np.empty(shape, dtype)
+        else:
+            result = given
+        results.append(result)
+        describe(&call.out[i], result, type_code(result))
+
+    if out is not None and fl_loss_requirement(loss.id)[0] != 0:
+        call.kernel = fl_kernels(call.real_bytes).loss[loss.id][<int>FL_PASS_check]
+        if run(&call, &total):
+            refuse_domain(loss, &call, y, p)
+        call.kernel = fl_kernels(call.real_bytes).loss[loss.id][which]
+    if run(&call, &total):
+        refuse_domain(loss, &call, y, p)
+
+    for i, given in enumerate(arrays):
+        if summed_scalar:
+            results[i] = total_of(results[i])
+        if given is not None and given is not results[i]:
+            given[...] = results[i]
+            results[i] = given
+    if reduction != NONE and kind in (VALUE, VALUE_AND_GRAD):
+        value = total if reduction == SUM else 0.0 if weights == 0 else total / weights
+        results.insert(0, value)
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+# ---- losses -----------------------------------------------------------------------------------------
+
+
+cdef class Loss:
+    """A loss: called for its value, with methods for its derivatives. Immutable.
+
+    See Also
+    --------
+    fastloss.losses : the names of all losses.
+    fastloss.get : a loss by name.
+    """
+
+    cdef readonly str name
+    cdef readonly str family
+    cdef readonly Method grad
+    cdef readonly Method value_and_grad
+    cdef readonly Method grad_and_hess
+    cdef readonly object declaration
+    cdef dict _params
+    cdef int id
+    cdef double constants[FL_CONSTANTS]
+
+    def __init__(self, declaration, dict params=None):
+        """`declaration` is the function that documents the loss and turns its parameters into constants."""
+        cdef dict defaults = declaration.__kwdefaults__ or {}
+        self.declaration = declaration
+        self.name = declaration.__name__
+        self.family = declaration.__module__.rpartition(".")[2]
+        self.id = loss_names().index(self.name)
+        for key in params or ():
+            if key not in defaults:
+                raise TypeError(
+                    f"{self.name} has no parameter {key!r}; "
+                    + (f"it has {', '.join(defaults)}" if defaults else "it has none")
+                )
+        self._params = {**defaults, **(params or {})}
+        constants = declaration(**self._params)
+        for i in range(FL_CONSTANTS):
+            self.constants[i] = constants[i] if i < len(constants) else 0.0
+        self.grad = Method(self, GRAD, "grad")
+        self.value_and_grad = Method(self, VALUE_AND_GRAD, "value_and_grad")
+        self.grad_and_hess = Method(self, GRAD_AND_HESS, "grad_and_hess")
+
+    def __call__(self, y_true, y_pred, *, sample_weight=None, reduction=_MEAN, out=None, **params):
+        return evaluate(self, VALUE, y_true, y_pred, sample_weight, reduction, out, params)
+
+    def bind(self, **params):
+        """Return the same loss with other defaults.
+
+        Parameters
+        ----------
+        **params
+            Parameters of the loss by name; those left out keep their present defaults.
+
+        Returns
+        -------
+        Loss
+            Picklable, comparable and hashable, as every loss.
+
+        Raises
+        ------
+        TypeError
+            If the loss has no parameter of that name, or the value is no number.
+        ValueError
+            If a parameter is out of range.
+
+        Examples
+        --------
+        >>> import fastloss as fl
+        >>> wide = fl.huber.bind(delta=2.0)
+        >>> wide([0.0], [3.0]) == fl.huber([0.0], [3.0], delta=2.0)
+        True
+        """
+        return Loss(self.declaration, {**self._params, **params})
+
+    @property
+    def params(self):
+        """The parameters and their present values, as a new dict."""
+        return dict(self._params)
+
+    @property
+    def __name__(self):
+        return self.name
+
+    @property
+    def __module__(self):
+        return self.declaration.__module__
+
+    @property
+    def __qualname__(self):
+        return self.name
+
+    @property
+    def __doc__(self):
+        from fastloss.registry import loss_doc
+
+        return f"{self.name}{self.__signature__}\n\n{loss_doc(self.declaration)}"
+
+    @property
+    def __signature__(self):
+        return signature(self)
+
+    def __repr__(self):
+        changed = {k: v for k, v in self._params.items() if v != self.declaration.__kwdefaults__[k]}
+        arguments = ", ".join(f"{k}={v!r}" for k, v in changed.items())
+        return f"fastloss.{self.name}" + (f".bind({arguments})" if changed else "")
+
+    def __eq__(self, other):
+        if not isinstance(other, Loss):
+            return NotImplemented
+        return self.name == other.name and self._params == (<Loss>other)._params
+
+    def __hash__(self):
+        return hash((self.name, tuple(self._params.items())))
+
+    def __reduce__(self):
+        from fastloss.registry import restore
+
+        return restore, (self.name, self._params)
+
+
+cdef class Method:
+    """One of a loss's derivatives, called as the loss is."""
+
+    cdef readonly Loss __self__
+    cdef readonly str __name__
+    cdef int kind
+
+    def __init__(self, Loss loss, int kind, str name):
+        self.__self__ = loss
+        self.kind = kind
+        self.__name__ = name
+
+    def __call__(self, y_true, y_pred, *, sample_weight=None, reduction=_MEAN, out=None, **params):
+        return evaluate(self.__self__, self.kind, y_true, y_pred, sample_weight, reduction, out, params)
+
+    @property
+    def __doc__(self):
+        from fastloss.registry import method_doc
+
+        return f"{self.__qualname__}{self.__signature__}\n\n{method_doc(self.__self__.name, self.__name__)}"
+
+    @property
+    def __qualname__(self):
+        return f"{self.__self__.name}.{self.__name__}"
+
+    @property
+    def __module__(self):
+        return self.__self__.__module__
+
+    @property
+    def __signature__(self):
+        return signature(self.__self__)
+
+    def __repr__(self):
+        return f"{self.__self__!r}.{self.__name__}"
+
+    def __eq__(self, other):
+        if not isinstance(other, Method):
+            return NotImplemented
+        return self.kind == (<Method>other).kind and self.__self__ == (<Method>other).__self__
+
+    def __hash__(self):
+        return hash((self.kind, self.__self__))
+
+    def __reduce__(self):
+        return getattr, (self.__self__, self.__name__)
+
+
+cdef signature(Loss loss):
+    from inspect import Parameter, Signature
+
+    own = Signature.from_callable(loss.declaration).parameters.values()
+    positional = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("y_true", "y_pred")]
+    common = {"sample_weight": None, "reduction": "mean", "out": None}
+    return Signature(
+        positional
+        + [p.replace(default=loss._params[p.name]) for p in own]
+        + [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in common.items()]
+    )
+
+
+cdef inline object evaluate(Loss loss, int kind, y_true, y_pred, sample_weight, reduction, out, dict params):
+    if params:
+        loss = Loss(loss.declaration, {**loss._params, **params})
+    if sample_weight is None and out is None and reduction is _MEAN and is_straight(y_true, y_pred):
+        return straight(loss, kind, <ndarray>y_true, <ndarray>y_pred)
+    return general(loss, kind, y_true, y_pred, sample_weight, reduction_code(reduction), out)
+
+
+# ---- SGD --------------------------------------------------------------------------------------------
+
+
+def sgd_update(ndarray param, ndarray grad, velocity, bint nesterov, double lr, double weight_decay,
+               double momentum, double gain):
+    """One update of one array, in place. The caller has checked everything; see fastloss.sgd."""
+    cdef fl_call call
+    cdef double total
+    cdef ndarray buffer
+    cdef int i
+    cdef int rule = FL_SGD_PLAIN if velocity is None else FL_SGD_NESTEROV if nesterov else FL_SGD_MOMENTUM
+    if not same_memory(param, grad) and np.may_share_memory(param, grad):
+        grad = grad.copy()
+    call.real_bytes = cnp.PyArray_ITEMSIZE(param)
+    call.kernel = fl_kernels(call.real_bytes).sgd[rule]
+    call.ndim = cnp.PyArray_NDIM(param)
+    call.shape = <const Py_ssize_t *>cnp.PyArray_DIMS(param)
+    call.size = cnp.PyArray_SIZE(param)
+    call.constants[0], call.constants[1] = lr, weight_decay
+    call.constants[2], call.constants[3] = momentum, gain
+    call.scale = 1
+    describe(&call.in_[0], param, type_code(param))
+    describe(&call.in_[1], grad, type_code(grad))
+    call.out[0] = call.in_[0]
+    call.in_[2].data = call.out[1].data = NULL
+    if velocity is not None:
+        buffer = velocity
+        describe(&call.in_[2], buffer, type_code(buffer))
+        call.out[1] = call.in_[2]
+    run(&call, &total)

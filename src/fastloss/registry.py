@@ -1,0 +1,147 @@
+"""The losses by name, and the decorator that enters one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from inspect import cleandoc
+from typing import ParamSpec
+
+from fastloss._core import Loss
+
+P = ParamSpec("P")
+Constants = tuple[float, ...]
+
+registered: dict[str, Loss] = {}
+
+
+def pointwise(declaration: Callable[P, Constants]) -> Loss[P]:
+    """Enter a pointwise loss.
+
+    `declaration` carries the name of the C function, the loss's parameters (keyword-only, with
+    defaults) and its docstring. Its body checks the parameters and returns the constants that the C
+    function reads as c.a, c.b, c.c and c.d.
+    """
+    loss = Loss(declaration)
+    registered[loss.name] = loss
+    return loss
+
+
+def losses() -> dict[str, tuple[str, ...]]:
+    """Return the names of all losses, by family.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        Families in the order of the documentation, names in the order of their modules.
+
+    Examples
+    --------
+    >>> import fastloss as fl
+    >>> fl.losses()["count"]
+    ('poisson', 'gamma', 'tweedie', 'negative_binomial')
+    """
+    families: dict[str, tuple[str, ...]] = {}
+    for loss in registered.values():
+        families[loss.family] = (*families.get(loss.family, ()), loss.name)
+    return families
+
+
+def get(name: str, **params: float | None) -> Loss[...]:
+    """Return a loss by name.
+
+    Parameters
+    ----------
+    name : str
+        One of the names that `losses` lists.
+    **params
+        Parameters of the loss, as in `Loss.bind`.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    ValueError
+        If there is no such loss, or a parameter is out of range.
+    TypeError
+        If the loss has no such parameter.
+
+    Examples
+    --------
+    >>> import fastloss as fl
+    >>> fl.get("huber", delta=2.0)
+    fastloss.huber.bind(delta=2.0)
+    """
+    if name not in registered:
+        from difflib import get_close_matches
+
+        close = get_close_matches(str(name), registered, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "fastloss.losses() lists the names"
+        raise ValueError(f"there is no loss named {name!r}; {hint}")
+    return registered[name].bind(**params) if params else registered[name]
+
+
+def restore(name: str, params: dict[str, float | None]) -> Loss[...]:
+    """Rebuild a loss from its pickle."""
+    loss = get(name)
+    return loss if loss.params == params else loss.bind(**params)
+
+
+# What every loss's documentation says of the arguments that all losses share.
+_INPUTS = """\
+y_true, y_pred : array_like
+    Of equal shapes, or one a scalar. float32 and float64 are computed as they are, integers and
+    booleans as float64, float16 as float32."""
+_OPTIONS = """\
+sample_weight : array_like, optional
+    Finite numbers that multiply value and derivatives; they broadcast to the shape of the arrays.
+    An element of weight 0 counts as absent.
+reduction : {'mean', 'sum', 'none'}
+    The mean is divided by the sum of the weights. Derivatives are those of the value so reduced.
+out : ndarray or tuple of ndarray, optional
+    Written to instead of new arrays: value with reduction 'none', gradient, or (gradient, hessian);
+    (value, gradient) with reduction 'none'. May be `y_pred` itself."""
+_RAISES = """\
+Raises
+------
+TypeError
+    If an array has no real dtype (complex, object, text, masked, sparse), or `out` another dtype.
+ValueError
+    If shapes differ, an element lies outside of the loss's domain, a parameter is out of range, a
+    weight is not finite, or the arrays are empty and the reduction is 'mean'. `out` is then as it was."""
+
+
+def _returns(text: str) -> str:
+    return f"Returns\n-------\n{text}"
+
+
+def loss_doc(declaration: Callable[..., Constants]) -> str:
+    """Complete a loss's docstring with the arguments that all losses share."""
+    doc = cleandoc(declaration.__doc__ or "")
+    intro, *rest = re.split(r"\n\n(?=(?:Parameters|See Also|References|Examples)\n-)", doc)
+    own = [part.partition("\n")[2].partition("\n")[2] for part in rest if part.startswith("Parameters")]
+    others = [part for part in rest if not part.startswith("Parameters")]
+    arguments = "\n".join(["Parameters\n----------", _INPUTS, *own, _OPTIONS])
+    returns = _returns("float, or ndarray\n    An array with reduction 'none', else a Python float, summed in double.")
+    return "\n\n".join([intro, arguments, returns, _RAISES, *others])
+
+
+def method_doc(name: str, method: str) -> str:
+    """Return the documentation of one of a loss's derivatives."""
+    intro, returns = {
+        "grad": (f"The derivative of `{name}` by `y_pred`.", "gradient : ndarray"),
+        "value_and_grad": (
+            f"The value of `{name}` and its derivative by `y_pred`, in one pass.",
+            "value : float, or ndarray\n    An array with reduction 'none'.\ngradient : ndarray",
+        ),
+        "grad_and_hess": (
+            f"The first derivative of `{name}` by `y_pred` and the diagonal of the second, in one pass.",
+            "gradient, hessian : ndarray",
+        ),
+    }[method]
+    own = f"**params\n    The parameters of `{name}`; its own documentation explains them."
+    arguments = "\n".join(["Parameters\n----------", _INPUTS, own, _OPTIONS])
+    returns = _returns(f"{returns}\n    Of the shape of `y_pred`; for a scalar `y_pred`, the sum over `y_true`.")
+    return "\n\n".join([intro, arguments, returns, _RAISES])
