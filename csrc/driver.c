@@ -61,8 +61,8 @@ static int run_group(const fl_call *call, ptrdiff_t start, ptrdiff_t n, scratch 
     for (int i = 0; i < FL_INPUTS; i++) {
         const fl_array *a = &call->in[i];
         if (!a->data) {
-            in[i] = size == 8 ? (const void *)(ones.f64 + FL_BLOCK - n)
-                              : (const void *)(ones.f32 + FL_BLOCK - n);
+            in[i] =
+                size == 8 ? (const void *)(ones.f64 + FL_BLOCK - n) : (const void *)(ones.f32 + FL_BLOCK - n);
         } else if (padded == n && is_direct(call, a)) {
             in[i] = a->data + start * size;
         } else {

@@ -7,9 +7,9 @@
 #include "kernels/passes.def"
 
 enum {
-    FL_LANES = 16,     /* a kernel's length is a multiple of this, and sums run in as many lanes */
-    FL_BLOCK = 2048,   /* elements between two additions to the pairwise sum */
-    FL_INPUTS = 3,     /* y_true, y_pred, sample_weight; or param, grad, velocity */
+    FL_LANES = 16,   /* a kernel's length is a multiple of this, and sums run in as many lanes */
+    FL_BLOCK = 2048, /* elements between two additions to the pairwise sum */
+    FL_INPUTS = 3,   /* y_true, y_pred, sample_weight; or param, grad, velocity */
     FL_OUTPUTS = 2,
     FL_CONSTANTS = 4,
     FL_MAX_DIMS = 64,
@@ -32,7 +32,7 @@ typedef enum {
 #define PASS(prefix, name, outputs) prefix##name,
     FL_PASSES(PASS, FL_PASS_)
 #undef PASS
-    FL_N_PASSES
+        FL_N_PASSES
 } fl_pass;
 
 typedef enum { FL_SGD_PLAIN, FL_SGD_MOMENTUM, FL_SGD_NESTEROV, FL_N_SGD } fl_sgd_rule;
@@ -59,7 +59,18 @@ const fl_table *fl_kernels(int real_bytes); /* 4 or 8 */
 /* ---- driver: arrays of any layout, threads, sums ---------------------------------------------- */
 
 typedef enum {
-    FL_BOOL, FL_I8, FL_I16, FL_I32, FL_I64, FL_U8, FL_U16, FL_U32, FL_U64, FL_F16, FL_F32, FL_F64,
+    FL_BOOL,
+    FL_I8,
+    FL_I16,
+    FL_I32,
+    FL_I64,
+    FL_U8,
+    FL_U16,
+    FL_U32,
+    FL_U64,
+    FL_F16,
+    FL_F32,
+    FL_F64,
     FL_SWAPPED = 32, /* or-ed in: the other byte order */
 } fl_type;
 

@@ -6,35 +6,32 @@
 #include "losses/count.h"
 #include "losses/regression.h"
 
-#define DOMAIN(name, violation, requirement)                                \
-    static FL_INLINE int domain_##name(real y, real p, params c)            \
-    {                                                                       \
-        (void)y, (void)p, (void)c;                                          \
-        return violation;                                                   \
+#define DOMAIN(name, violation, requirement)                     \
+    static FL_INLINE int domain_##name(real y, real p, params c) \
+    {                                                            \
+        (void)y, (void)p, (void)c;                               \
+        return violation;                                        \
     }
 #include "losses/domains.def"
 #undef DOMAIN
 
-#define KERNEL(name)                                                            \
-    static int FL_NAME(name)(ptrdiff_t n, const void *const *in, void *const *out, \
-                             const double *k, double scale, double *sum)
+#define KERNEL(name)                                                                                \
+    static int FL_NAME(name)(ptrdiff_t n, const void *const *in, void *const *out, const double *k, \
+                             double scale, double *sum)
 
 /* huber_grad_f64_v3 and so on: the symbols that a profiler and the tests of the machine code see. */
-#define PASS(loss, domain, pass, outputs)                                                      \
-    KERNEL(loss##_##pass)                                                                      \
-    {                                                                                          \
-        return fl_pointwise(loss, domain_##domain, outputs, n, in, out, k, scale, sum);        \
-    }
+#define PASS(loss, domain, pass, outputs) \
+    KERNEL(loss##_##pass) { return fl_pointwise(loss, domain_##domain, outputs, n, in, out, k, scale, sum); }
 #define LOSS(name, domain) FL_PASSES(PASS, name, domain)
 #include "losses.def"
 #undef LOSS
 #undef PASS
 
-#define SGD(name, use_velocity, nesterov)                            \
-    KERNEL(name)                                                     \
-    {                                                                \
-        (void)scale, (void)sum;                                      \
-        return fl_sgd(use_velocity, nesterov, n, in, out, k);        \
+#define SGD(name, use_velocity, nesterov)                     \
+    KERNEL(name)                                              \
+    {                                                         \
+        (void)scale, (void)sum;                               \
+        return fl_sgd(use_velocity, nesterov, n, in, out, k); \
     }
 SGD(sgd_plain, 0, 0)
 SGD(sgd_momentum, 1, 0)

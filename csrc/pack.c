@@ -30,34 +30,38 @@ static float half_of(uint16_t bits)
 
 /* Each source type: the unsigned type that holds its bits, how to reverse their bytes, their value. */
 #define UNCHANGED(bits) (bits)
-#define SOURCES(X)                                            \
-    X(FL_BOOL, uint8_t, UNCHANGED, bits != 0)                 \
-    X(FL_I8, uint8_t, UNCHANGED, (int8_t)bits)                \
-    X(FL_I16, uint16_t, __builtin_bswap16, (int16_t)bits)     \
-    X(FL_I32, uint32_t, __builtin_bswap32, (int32_t)bits)     \
-    X(FL_I64, uint64_t, __builtin_bswap64, (int64_t)bits)     \
-    X(FL_U8, uint8_t, UNCHANGED, bits)                        \
-    X(FL_U16, uint16_t, __builtin_bswap16, bits)              \
-    X(FL_U32, uint32_t, __builtin_bswap32, bits)              \
-    X(FL_U64, uint64_t, __builtin_bswap64, bits)              \
-    X(FL_F16, uint16_t, __builtin_bswap16, half_of(bits))     \
-    X(FL_F32, uint32_t, __builtin_bswap32, float_of(bits))    \
+#define SOURCES(X)                                         \
+    X(FL_BOOL, uint8_t, UNCHANGED, bits != 0)              \
+    X(FL_I8, uint8_t, UNCHANGED, (int8_t)bits)             \
+    X(FL_I16, uint16_t, __builtin_bswap16, (int16_t)bits)  \
+    X(FL_I32, uint32_t, __builtin_bswap32, (int32_t)bits)  \
+    X(FL_I64, uint64_t, __builtin_bswap64, (int64_t)bits)  \
+    X(FL_U8, uint8_t, UNCHANGED, bits)                     \
+    X(FL_U16, uint16_t, __builtin_bswap16, bits)           \
+    X(FL_U32, uint32_t, __builtin_bswap32, bits)           \
+    X(FL_U64, uint64_t, __builtin_bswap64, bits)           \
+    X(FL_F16, uint16_t, __builtin_bswap16, half_of(bits))  \
+    X(FL_F32, uint32_t, __builtin_bswap32, float_of(bits)) \
     X(FL_F64, uint64_t, __builtin_bswap64, double_of(bits))
 
-#define READ(real, word, order, value)                     \
-    for (ptrdiff_t i = 0; i < n; i++, src += stride) {     \
-        word bits;                                         \
-        memcpy(&bits, src, sizeof bits);                   \
-        bits = (word)order(bits);                          \
-        ((real *)dst)[i] = (real)(value);                  \
-    }                                                      \
+#define READ(real, word, order, value)                 \
+    for (ptrdiff_t i = 0; i < n; i++, src += stride) { \
+        word bits;                                     \
+        memcpy(&bits, src, sizeof bits);               \
+        bits = (word)order(bits);                      \
+        ((real *)dst)[i] = (real)(value);              \
+    }                                                  \
     break;
 
-#define READ_CASES(type, word, swap, value)                                        \
-    case type * 2: READ(float, word, UNCHANGED, value)                             \
-    case type * 2 + 1: READ(double, word, UNCHANGED, value)                        \
-    case (type | FL_SWAPPED) * 2: READ(float, word, swap, value)                   \
-    case (type | FL_SWAPPED) * 2 + 1: READ(double, word, swap, value)
+#define READ_CASES(type, word, swap, value)  \
+    case type * 2:                           \
+        READ(float, word, UNCHANGED, value)  \
+    case type * 2 + 1:                       \
+        READ(double, word, UNCHANGED, value) \
+    case (type | FL_SWAPPED) * 2:            \
+        READ(float, word, swap, value)       \
+    case (type | FL_SWAPPED) * 2 + 1:        \
+        READ(double, word, swap, value)
 
 static void read_run(int type, int is_double, const char *src, ptrdiff_t stride, ptrdiff_t n, void *dst)
 {
@@ -66,21 +70,25 @@ static void read_run(int type, int is_double, const char *src, ptrdiff_t stride,
     }
 }
 
-#define WRITE(real, target, word, order)                          \
-    for (ptrdiff_t i = 0; i < n; i++, dst += stride) {            \
-        const target x = (target)((const real *)src)[i];          \
-        word bits;                                                \
-        memcpy(&bits, &x, sizeof bits);                           \
-        bits = order(bits);                                       \
-        memcpy(dst, &bits, sizeof bits);                          \
-    }                                                             \
+#define WRITE(real, target, word, order)                 \
+    for (ptrdiff_t i = 0; i < n; i++, dst += stride) {   \
+        const target x = (target)((const real *)src)[i]; \
+        word bits;                                       \
+        memcpy(&bits, &x, sizeof bits);                  \
+        bits = order(bits);                              \
+        memcpy(dst, &bits, sizeof bits);                 \
+    }                                                    \
     break;
 
-#define WRITE_CASES(type, target, word, swap)                                        \
-    case type * 2: WRITE(float, target, word, UNCHANGED)                             \
-    case type * 2 + 1: WRITE(double, target, word, UNCHANGED)                        \
-    case (type | FL_SWAPPED) * 2: WRITE(float, target, word, swap)                   \
-    case (type | FL_SWAPPED) * 2 + 1: WRITE(double, target, word, swap)
+#define WRITE_CASES(type, target, word, swap)  \
+    case type * 2:                             \
+        WRITE(float, target, word, UNCHANGED)  \
+    case type * 2 + 1:                         \
+        WRITE(double, target, word, UNCHANGED) \
+    case (type | FL_SWAPPED) * 2:              \
+        WRITE(float, target, word, swap)       \
+    case (type | FL_SWAPPED) * 2 + 1:          \
+        WRITE(double, target, word, swap)
 
 static void write_run(int type, int is_double, const void *src, char *dst, ptrdiff_t stride, ptrdiff_t n)
 {
@@ -93,7 +101,8 @@ static void write_run(int type, int is_double, const void *src, char *dst, ptrdi
 static ptrdiff_t item_size(int type)
 {
 #define SIZE(name, word, swap, value) \
-    case name: return sizeof(word);
+    case name:                        \
+        return sizeof(word);
     switch (type & ~FL_SWAPPED) {
         SOURCES(SIZE)
     }

@@ -6,7 +6,6 @@
 
 /* Elements [start, start + n) of `a`, in C order of the call's shape. */
 void fl_pack(const fl_call *call, const fl_array *a, ptrdiff_t start, ptrdiff_t n, void *block);
-void fl_unpack(const fl_call *call, const fl_array *a, ptrdiff_t start, ptrdiff_t n,
-               const void *block);
+void fl_unpack(const fl_call *call, const fl_array *a, ptrdiff_t start, ptrdiff_t n, const void *block);
 
 #endif

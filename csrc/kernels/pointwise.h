@@ -21,9 +21,9 @@ static FL_INLINE double fl_add_lanes(const double *x)
 /* in: y, p and the weights w; out: up to two arrays, in the order value, grad, hess. `scale` multiplies
  * the derivatives. An element of weight 0 is absent: 0 even where the loss is inf or NaN. No
  * `restrict`: an output may be one of the inputs. */
-static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated, int outputs,
-                                  ptrdiff_t n, const void *const *in, void *const *out,
-                                  const double *k, double scale, double *sum)
+static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated, int outputs, ptrdiff_t n,
+                                  const void *const *in, void *const *out, const double *k, double scale,
+                                  double *sum)
 {
     const real *y = in[0], *p = in[1], *w = in[2];
     real *first = out[0], *second = out[1];
@@ -40,8 +40,9 @@ static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated
             if (outputs) {
                 const real wi = w[i + l], wf = wi * factor;
                 const vgh f = loss(yi, pi, c);
-                const real value = fl_term(wi, f.value);
-                const real grad = fl_term(wf, f.grad), hess = fl_term(wf, f.hess);
+                const real value = wi == R(0) ? R(0) : wi * f.value;
+                const real grad = wi == R(0) ? R(0) : wf * f.grad;
+                const real hess = wi == R(0) ? R(0) : wf * f.hess;
                 if (outputs & FL_SUM)
                     lane[l] += (double)value;
                 if (outputs & FL_VALUE)

@@ -120,10 +120,7 @@ static FL_INLINE real fl_from_bits(bits b)
 /* NaN passes through all of these. */
 static FL_INLINE real fl_at_least(real x, real lo) { return x < lo ? lo : x; }
 static FL_INLINE real fl_at_most(real x, real hi) { return x > hi ? hi : x; }
-static FL_INLINE real fl_clip(real x, real lo, real hi)
-{
-    return fl_at_most(fl_at_least(x, lo), hi);
-}
+static FL_INLINE real fl_clip(real x, real lo, real hi) { return fl_at_most(fl_at_least(x, lo), hi); }
 
 /* -1, 0 or 1 */
 static FL_INLINE real fl_sign(real x) { return x > R(0) ? R(1) : x < R(0) ? R(-1) : x; }
@@ -140,9 +137,6 @@ static FL_INLINE real fl_choose(int yes, real a, real b)
 static FL_INLINE real fl_term(real w, real x) { return w == R(0) ? R(0) : w * x; }
 
 /* The label of a margin loss as -1 or +1: positive where y > 0. */
-static FL_INLINE real fl_margin_label(real y)
-{
-    return y > R(0) ? R(1) : y <= R(0) ? R(-1) : y;
-}
+static FL_INLINE real fl_margin_label(real y) { return y > R(0) ? R(1) : y <= R(0) ? R(-1) : y; }
 
 #endif

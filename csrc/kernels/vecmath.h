@@ -7,7 +7,8 @@
 /* Polynomials: Chebyshev fits in 60 digits (tools/fit_polynomials.py prints them), lowest degree first.
  *   FL_EXP_POLY    (e^r - 1 - r) / r^2                on |r| <= ln(2)/2
  *   FL_LOG_POLY    (2 atanh(s)/s - 2) / s^2, z = s^2  on z <= 0.0296: s = f/(2+f), sqrt(1/2) <= 1+f < sqrt(2)
- *   FL_LOG1P_POLY  the same                           on z <= 1/9:    s = t/(2+t), 0 <= t <= 1
+ *   FL_LOG1P_POLY  (log1p(t) - t) / t^2, u = t - 1/2  on 0 <= t <= 1; its even and odd terms apart,
+ *                  because one chain of 20 products would be waited for
  */
 #define P0(z, a) R(a)
 #define P1(z, a, ...) fl_fma(P0(z, __VA_ARGS__), z, R(a))
@@ -26,25 +27,33 @@
 #define FL_LN2_HI 0x1.63p-1f
 #define FL_LN2_LO -0x1.bd0106p-13f
 #define FL_EXP_LIMIT 174.0f /* beyond: 0 or inf, also times any finite factor but the tiniest */
+#define FL_EXP_ZERO 105.0f  /* e^-105 rounds to 0 */
 #define FL_EXP_POLY(r) P4(r, 0x1p-1, 0x1.5554d4p-3, 0x1.555514p-5, 0x1.121582p-7, 0x1.6d1b1cp-10)
 #define FL_LOG_POLY(z) P3(z, 0x1.555556p-1, 0x1.9999ecp-2, 0x1.245ba6p-2, 0x1.ddf01ap-3)
-#define FL_LOG1P_POLY(z) \
-    P4(z, 0x1.555556p-1, 0x1.9998d4p-2, 0x1.24c926p-2, 0x1.bc8cf8p-3, 0x1.dba26p-3)
+#define FL_LOG1P_POLY(u)                                                                                \
+    fl_fma(u, P4((u) * (u), 0x1.6f0d7cp-3, 0x1.a278e6p-5, 0x1.13473cp-6, 0x1.7b4d38p-8, 0x1.6f3782p-9), \
+           P4((u) * (u), -0x1.833706p-2, -0x1.7dde7p-4, -0x1.da8bdap-6, -0x1.3d4152p-7, -0x1.2bf346p-8))
 #else
 #define FL_LN2_HI 0x1.62e42feep-1
 #define FL_LN2_LO 0x1.a39ef35793c76p-33
 #define FL_EXP_LIMIT 1414.0
-#define FL_EXP_POLY(r)                                                                            \
-    P10(r, 0x1p-1, 0x1.5555555555557p-3, 0x1.5555555555556p-5, 0x1.111111110fe17p-7,              \
-        0x1.6c16c16c1613fp-10, 0x1.a01a01ad6369dp-13, 0x1.a01a01a7b14bbp-16,                      \
-        0x1.71ddfd9647581p-19, 0x1.27e4d8c2b2e6cp-22, 0x1.af574f448311ap-26, 0x1.1f7861ab0e5c1p-29)
-#define FL_LOG_POLY(z)                                                                          \
-    P6(z, 0x1.5555555555558p-1, 0x1.9999999995077p-2, 0x1.2492492e35998p-2,                     \
-       0x1.c71c628e9e0c9p-3, 0x1.7462cd53e5318p-3, 0x1.39fb2efe206abp-3, 0x1.2b7fa64da1a6ap-3)
-#define FL_LOG1P_POLY(z)                                                                        \
-    P9(z, 0x1.5555555555555p-1, 0x1.999999999a3ddp-2, 0x1.24924923d44c6p-2,                     \
-       0x1.c71c727143318p-3, 0x1.745cf0b0e03bdp-3, 0x1.3b18b294bebf9p-3, 0x1.10ac75dc602b1p-3,  \
-       0x1.eb905e8575054p-4, 0x1.687a6e7c95176p-4, 0x1.4b0a26c5f2aefp-3)
+#define FL_EXP_ZERO 747.0
+#define FL_EXP_POLY(r)                                                                                      \
+    P10(r, 0x1p-1, 0x1.5555555555557p-3, 0x1.5555555555556p-5, 0x1.111111110fe17p-7, 0x1.6c16c16c1613fp-10, \
+        0x1.a01a01ad6369dp-13, 0x1.a01a01a7b14bbp-16, 0x1.71ddfd9647581p-19, 0x1.27e4d8c2b2e6cp-22,         \
+        0x1.af574f448311ap-26, 0x1.1f7861ab0e5c1p-29)
+#define FL_LOG_POLY(z)                                                                            \
+    P6(z, 0x1.5555555555558p-1, 0x1.9999999995077p-2, 0x1.2492492e35998p-2, 0x1.c71c628e9e0c9p-3, \
+       0x1.7462cd53e5318p-3, 0x1.39fb2efe206abp-3, 0x1.2b7fa64da1a6ap-3)
+#define FL_LOG1P_POLY(u)                                                                                     \
+    fl_fma(u,                                                                                                \
+           P9((u) * (u), 0x1.6f0d7bd624bcdp-3, 0x1.a279c04c81491p-5, 0x1.131116f660a62p-6,                   \
+              0x1.84905221be439p-8, 0x1.1ebcbf79b310ep-9, 0x1.b3f52ec039017p-11, 0x1.51de3a7ee466ep-12,      \
+              0x1.11ce2880d86a2p-13, 0x1.5b243c1b4b1a6p-15, 0x1.2d368f35340b8p-15),                          \
+           P10((u) * (u), -0x1.833704d019ed0p-2, -0x1.7ddf1fe86aa8bp-4, -0x1.da348248c136cp-6,               \
+               -0x1.44ba45b9d5f97p-7, -0x1.d5fb02e8e4f0bp-9, -0x1.60737227c7dc1p-10, -0x1.0f08dfdc87d0bp-11, \
+               -0x1.a7ba1ffdb4dcbp-13, -0x1.59d76729768ccp-14, -0x1.b7b60cffcd11fp-16,                       \
+               -0x1.80d9a3ccbf91fp-16))
 #endif
 #define FL_LOG2E R(1.44269504088896340736)
 
@@ -123,6 +132,17 @@ static FL_INLINE real fl_exp(real x) { return fl_exp_of(fl_exp_parts((pair){ x, 
 static FL_INLINE real fl_exp_pair(pair x) { return fl_exp_of(fl_exp_parts(x)); }
 static FL_INLINE real fl_expm1_pair(pair x) { return fl_expm1_of(fl_exp_parts(x)); }
 
+/* e^-a for a >= 0, with one scale and a constant where fl_exp_parts needs two. */
+static FL_INLINE real fl_exp_minus(real a)
+{
+    const real x = -fl_at_most(a, FL_EXP_ZERO);
+    const real magic = fl_fma(x, FL_LOG2E, FL_MAGIC), k = magic - FL_MAGIC;
+    const real r = fl_fma(k, -FL_LN2_LO, fl_fma(k, -FL_LN2_HI, x));
+    const real p = fl_fma(r * r, FL_EXP_POLY(r), r);
+    const real s = fl_from_bits((fl_to_bits(magic) + (FL_BIAS + FL_MANTISSA)) << FL_MANTISSA);
+    return ((R(1) + p) * s) * (R(1) / (real)((bits)1 << FL_MANTISSA));
+}
+
 /* w e^x for finite w: no overflow of e^x before w is applied, and 0 for w = 0 whatever x. */
 static FL_INLINE real fl_exp_times(real w, pair x)
 {
@@ -164,24 +184,9 @@ static FL_INLINE pair fl_log_sum(real a, real b)
 
 static FL_INLINE real fl_log1p(real x) { return fl_log_sum(R(1), x).hi; }
 
-/* log1p(t) - t for 0 <= t <= 1: one division and no exponent arithmetic. */
-static FL_INLINE real fl_log1p_unit_minus(real t)
-{
-    const real s = t / (R(2) + t), z = s * s, half_square = R(0.5) * t * t;
-    return s * fl_fma(z, FL_LOG1P_POLY(z), half_square) - half_square;
-}
+/* log1p(t) - t for 0 <= t <= 1. A polynomial and no division, which costs as much as twenty products. */
+static FL_INLINE real fl_log1p_unit_minus(real t) { return t * t * FL_LOG1P_POLY(t - R(0.5)); }
 
 static FL_INLINE real fl_log1p_unit(real t) { return t + fl_log1p_unit_minus(t); }
-
-/* What every logistic formula is made of: e^-|s|, log1p of it, and sigma(|s|), sigma(-|s|). */
-typedef struct {
-    real exp, log1p, high, low;
-} logit;
-
-static FL_INLINE logit fl_logit(real s)
-{
-    const real t = fl_exp(-fl_fabs(s)), high = R(1) / (R(1) + t);
-    return (logit){ t, fl_log1p_unit(t), high, t * high };
-}
 
 #endif

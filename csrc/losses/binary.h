@@ -5,16 +5,29 @@
 #include "../kernels/vecmath.h"
 #include "regression.h"
 
+/* What logistic formulas are made of: t = e^-|s|, log1p(t) and sigma(|s|) = 1 / (1 + t); sigma(-|s|) is
+ * t times that. */
+typedef struct {
+    real t, log1p, sigma;
+} logit;
+
+static FL_INLINE logit fl_logit(real s)
+{
+    const real t = fl_exp_minus(fl_fabs(s));
+    return (logit){ t, fl_log1p_unit(t), R(1) / (R(1) + t) };
+}
+
 /* c.a = pos_weight. (1-y) softplus(s) + w y softplus(-s): every term is positive, so the tails keep
- * their relative accuracy. */
+ * their relative accuracy. `wrong` is the weight of the softplus that grows on this side of 0. */
 static FL_INLINE vgh logistic(real y, real s, params c)
 {
     const logit z = fl_logit(s);
-    const real up = R(1) - y, down = c.a * y; /* the weights of softplus(s) and softplus(-s) */
-    const int positive = s > R(0);
-    return (vgh){ .value = (up + down) * z.log1p + fl_term(positive ? up : down, fl_fabs(s)),
-                  .grad = up * (positive ? z.high : z.low) - down * (positive ? z.low : z.high),
-                  .hess = (up + down) * (z.high * z.low) };
+    const real up = R(1) - y, down = c.a * y;
+    const real wrong = s > R(0) ? up : down, right = s > R(0) ? down : up;
+    const real slope = (wrong - right * z.t) * z.sigma;
+    return (vgh){ .value = (up + down) * z.log1p + fl_term(wrong, fl_fabs(s)),
+                  .grad = s > R(0) ? slope : -slope,
+                  .hess = (up + down) * (z.sigma * (z.t * z.sigma)) };
 }
 
 /* c.a = 1/ln(base). -y log p - (1-y) log(1-p), 0 log 0 = 0. */
@@ -33,7 +46,9 @@ static FL_INLINE vgh hinge(real y, real s, params c)
     const real label = fl_margin_label(y), d = R(1) - label * s;
     (void)c;
     return (vgh){ .value = fl_at_least(d, R(0)),
-                  .grad = d > R(0) ? -label : d <= R(0) ? R(0) : d,
+                  .grad = d > R(0)    ? -label
+                          : d <= R(0) ? R(0)
+                                      : d,
                   .hess = R(0) };
 }
 
@@ -41,9 +56,7 @@ static FL_INLINE vgh squared_hinge(real y, real s, params c)
 {
     const real label = fl_margin_label(y), d = fl_at_least(R(1) - label * s, R(0));
     (void)c;
-    return (vgh){ .value = d * d,
-                  .grad = R(-2) * label * d,
-                  .hess = d > R(0) ? R(2) : R(0) };
+    return (vgh){ .value = d * d, .grad = R(-2) * label * d, .hess = d > R(0) ? R(2) : R(0) };
 }
 
 /* Squared hinge down to m = -1, then -4m. Zhang (2004). */
@@ -54,7 +67,9 @@ static FL_INLINE vgh modified_huber(real y, real s, params c)
     (void)c;
     return (vgh){ .value = linear ? R(-4) * m : d * d,
                   .grad = label * (linear ? R(-4) : R(-2) * d),
-                  .hess = linear ? R(0) : d > R(0) ? R(2) : R(0) };
+                  .hess = linear     ? R(0)
+                          : d > R(0) ? R(2)
+                                     : R(0) };
 }
 
 static FL_INLINE vgh perceptron(real y, real s, params c)
@@ -62,7 +77,9 @@ static FL_INLINE vgh perceptron(real y, real s, params c)
     const real label = fl_margin_label(y), m = label * s;
     (void)c;
     return (vgh){ .value = fl_at_least(-m, R(0)),
-                  .grad = m < R(0) ? -label : m >= R(0) ? R(0) : m,
+                  .grad = m < R(0)    ? -label
+                          : m >= R(0) ? R(0)
+                                      : m,
                   .hess = R(0) };
 }
 
@@ -82,8 +99,9 @@ static FL_INLINE vgh focal(real y, real s, params c)
     const real alpha = label > R(0) ? c.b : c.c;
     const logit z = fl_logit(m);
     const int right = m > R(0);
-    const real p = right ? z.high : z.low, q = right ? z.low : z.high;
-    const real loss = z.log1p + fl_at_least(-m, R(0)); /* softplus(-m) */
+    const real tail = z.t * z.sigma;
+    const real p = right ? z.sigma : tail, q = right ? tail : z.sigma;
+    const real loss = z.log1p + fl_at_least(-m, R(0));       /* softplus(-m) */
     const pair gain = fl_sum(fl_at_least(m, R(0)), z.log1p); /* softplus(m) */
     const pair exponent = fl_scale(-g, gain);
     const real power = alpha * fl_choose(g == R(0), R(1), fl_exp_pair(exponent));

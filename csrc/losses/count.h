@@ -41,7 +41,7 @@ static FL_INLINE vgh tweedie(real y, real s, params c)
 static FL_INLINE vgh negative_binomial(real y, real s, params c)
 {
     const int positive = s > R(0);
-    const real t = fl_exp(-fl_fabs(s)), ke = positive ? c.a / t : c.a * t;
+    const real t = fl_exp_minus(fl_fabs(s)), ke = positive ? c.a / t : c.a * t;
     const int direct = positive & (ke > R(1));
     const real log_sum = fl_log_sum(direct ? c.a : R(1), direct ? t : ke).hi;
     const real l = direct ? s + log_sum : log_sum, gap = direct ? log_sum : log_sum - s;

@@ -87,7 +87,9 @@ static FL_INLINE vgh pinball(real y, real p, params c)
 {
     const real r = p - y;
     return (vgh){ .value = r < R(0) ? -c.a * r : c.b * r,
-                  .grad = r < R(0) ? -c.a : r > R(0) ? c.b : r,
+                  .grad = r < R(0)   ? -c.a
+                          : r > R(0) ? c.b
+                                     : r,
                   .hess = R(0) };
 }
 
@@ -103,16 +105,16 @@ static FL_INLINE vgh epsilon_insensitive(real y, real p, params c)
 {
     const real r = p - y, d = fl_fabs(r) - c.a;
     return (vgh){ .value = fl_at_least(d, R(0)),
-                  .grad = d > R(0) ? fl_sign(r) : d <= R(0) ? R(0) : d,
+                  .grad = d > R(0)    ? fl_sign(r)
+                          : d <= R(0) ? R(0)
+                                      : d,
                   .hess = R(0) };
 }
 
 static FL_INLINE vgh squared_epsilon_insensitive(real y, real p, params c)
 {
     const real r = p - y, d = fl_at_least(fl_fabs(r) - c.a, R(0));
-    return (vgh){ .value = d * d,
-                  .grad = R(2) * fl_copysign(d, r),
-                  .hess = d > R(0) ? R(2) : R(0) };
+    return (vgh){ .value = d * d, .grad = R(2) * fl_copysign(d, r), .hess = d > R(0) ? R(2) : R(0) };
 }
 
 /* d = log1p(p) - log1p(y), taken as the log of one quotient whose rounding is undone. */
