@@ -27,7 +27,7 @@
 #define FL_LN2_HI 0x1.63p-1f
 #define FL_LN2_LO -0x1.bd0106p-13f
 #define FL_EXP_LIMIT 174.0f /* beyond: 0 or inf, also times any finite factor but the tiniest */
-#define FL_EXP_ZERO 105.0f  /* e^-105 rounds to 0 */
+#define FL_EXP_ZERO 109.0f  /* e^-109 is far below the least subnormal */
 #define FL_EXP_POLY(r) P4(r, 0x1p-1, 0x1.5554d4p-3, 0x1.555514p-5, 0x1.121582p-7, 0x1.6d1b1cp-10)
 #define FL_LOG_POLY(z) P3(z, 0x1.555556p-1, 0x1.9999ecp-2, 0x1.245ba6p-2, 0x1.ddf01ap-3)
 #define FL_LOG1P_POLY(u)                                                                                \
@@ -37,7 +37,7 @@
 #define FL_LN2_HI 0x1.62e42feep-1
 #define FL_LN2_LO 0x1.a39ef35793c76p-33
 #define FL_EXP_LIMIT 1414.0
-#define FL_EXP_ZERO 747.0
+#define FL_EXP_ZERO 750.0
 #define FL_EXP_POLY(r)                                                                                      \
     P10(r, 0x1p-1, 0x1.5555555555557p-3, 0x1.5555555555556p-5, 0x1.111111110fe17p-7, 0x1.6c16c16c1613fp-10, \
         0x1.a01a01ad6369dp-13, 0x1.a01a01a7b14bbp-16, 0x1.71ddfd9647581p-19, 0x1.27e4d8c2b2e6cp-22,         \
@@ -112,7 +112,7 @@ static FL_INLINE exp_parts fl_exp_parts(pair x)
 {
     const real h = fl_clip(x.hi, -FL_EXP_LIMIT, FL_EXP_LIMIT);
     const real k = fl_fma(h, FL_LOG2E, FL_MAGIC) - FL_MAGIC;
-    const real r = fl_fma(k, -FL_LN2_LO, fl_fma(k, -FL_LN2_HI, h)) + x.lo;
+    const real r = fl_fma(k, -FL_LN2_LO, fl_fma(k, -FL_LN2_HI, h)) + (h == x.hi ? x.lo : R(0));
     const real half = fl_fma(k, R(0.5), FL_MAGIC);
     const real rest = (k - (half - FL_MAGIC)) + FL_MAGIC;
     return (exp_parts){ .p = fl_fma(r * r, FL_EXP_POLY(r), r),
@@ -132,23 +132,31 @@ static FL_INLINE real fl_exp(real x) { return fl_exp_of(fl_exp_parts((pair){ x, 
 static FL_INLINE real fl_exp_pair(pair x) { return fl_exp_of(fl_exp_parts(x)); }
 static FL_INLINE real fl_expm1_pair(pair x) { return fl_expm1_of(fl_exp_parts(x)); }
 
-/* e^-a for a >= 0, with one scale and a constant where fl_exp_parts needs two. */
-static FL_INLINE real fl_exp_minus(real a)
+/* 2^FL_LIFT e^-a for a >= 0: normal wherever e^-a is not 0, so that a factor can be applied before the
+ * result sinks into the subnormal range. fl_lowered brings it down. */
+#define FL_LIFT (FL_MANTISSA + 8)
+
+static FL_INLINE real fl_lifted_exp_minus(real a)
 {
-    const real x = -fl_at_most(a, FL_EXP_ZERO);
-    const real magic = fl_fma(x, FL_LOG2E, FL_MAGIC), k = magic - FL_MAGIC;
-    const real r = fl_fma(k, -FL_LN2_LO, fl_fma(k, -FL_LN2_HI, x));
+    const real magic = fl_fma(a, -FL_LOG2E, FL_MAGIC), k = magic - FL_MAGIC;
+    const real r = fl_fma(k, -FL_LN2_LO, fl_fma(k, -FL_LN2_HI, -a));
     const real p = fl_fma(r * r, FL_EXP_POLY(r), r);
-    const real s = fl_from_bits((fl_to_bits(magic) + (FL_BIAS + FL_MANTISSA)) << FL_MANTISSA);
-    return ((R(1) + p) * s) * (R(1) / (real)((bits)1 << FL_MANTISSA));
+    return a > FL_EXP_ZERO
+               ? R(0)
+               : (R(1) + p) * fl_from_bits((fl_to_bits(magic) + (FL_BIAS + FL_LIFT)) << FL_MANTISSA);
 }
 
-/* w e^x for finite w: no overflow of e^x before w is applied, and 0 for w = 0 whatever x. */
-static FL_INLINE real fl_exp_times(real w, pair x)
+static FL_INLINE real fl_lowered(real x) { return x * (R(1) / (real)((bits)1 << FL_LIFT)); }
+
+/* w e^x without overflow or underflow of e^x before w is applied. 0 for w = 0 and 0 for x far below 0,
+ * whatever the other is. */
+static FL_INLINE real fl_times_exp_of(real w, exp_parts e)
 {
-    const exp_parts e = fl_exp_parts(x);
-    return x.hi > FL_EXP_LIMIT ? fl_term(w, FL_INF) : (((R(1) + e.p) * e.s1) * w) * e.s2;
+    const real inside = (((R(1) + e.p) * e.s1) * w) * e.s2;
+    return e.x >= FL_EXP_LIMIT ? fl_term(w, FL_INF) : e.x <= -FL_EXP_LIMIT ? R(0) : inside;
 }
+
+static FL_INLINE real fl_times_exp(real w, pair x) { return fl_times_exp_of(w, fl_exp_parts(x)); }
 
 /* log(u + c) for |c| <= ulp(u), as a pair. fdlibm's reduction: u = 2^k (1 + f), s = f / (2 + f). */
 static FL_INLINE pair fl_log_pair(real u, real c)

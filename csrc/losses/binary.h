@@ -5,16 +5,16 @@
 #include "../kernels/vecmath.h"
 #include "regression.h"
 
-/* What logistic formulas are made of: t = e^-|s|, log1p(t) and sigma(|s|) = 1 / (1 + t); sigma(-|s|) is
- * t times that. */
+/* What logistic formulas are made of: t = e^-|s| (and lifted), log1p(t) and sigma(|s|) = 1 / (1 + t);
+ * sigma(-|s|) is t times that. */
 typedef struct {
-    real t, log1p, sigma;
+    real t, lifted, log1p, sigma;
 } logit;
 
 static FL_INLINE logit fl_logit(real s)
 {
-    const real t = fl_exp_minus(fl_fabs(s));
-    return (logit){ t, fl_log1p_unit(t), R(1) / (R(1) + t) };
+    const real lifted = fl_lifted_exp_minus(fl_fabs(s)), t = fl_lowered(lifted);
+    return (logit){ t, lifted, fl_log1p_unit(t), R(1) / (R(1) + t) };
 }
 
 /* c.a = pos_weight. (1-y) softplus(s) + w y softplus(-s): every term is positive, so the tails keep
@@ -27,7 +27,7 @@ static FL_INLINE vgh logistic(real y, real s, params c)
     const real slope = (wrong - right * z.t) * z.sigma;
     return (vgh){ .value = (up + down) * z.log1p + fl_term(wrong, fl_fabs(s)),
                   .grad = s > R(0) ? slope : -slope,
-                  .hess = (up + down) * (z.sigma * (z.t * z.sigma)) };
+                  .hess = fl_lowered((up + down) * (z.sigma * z.sigma) * z.lifted) };
 }
 
 /* c.a = 1/ln(base). -y log p - (1-y) log(1-p), 0 log 0 = 0. */
@@ -86,29 +86,32 @@ static FL_INLINE vgh perceptron(real y, real s, params c)
 /* y e^-s + (1-y) e^s */
 static FL_INLINE vgh exponential(real y, real s, params c)
 {
-    const real down = fl_exp_times(y, (pair){ -s, R(0) }), up = fl_exp_times(R(1) - y, (pair){ s, R(0) });
+    const real down = fl_times_exp(y, (pair){ -s, R(0) }), up = fl_times_exp(R(1) - y, (pair){ s, R(0) });
     (void)c;
     return (vgh){ .value = down + up, .grad = up - down, .hess = down + up };
 }
 
 /* c.a = gamma, c.b and c.c = the weights of positives and negatives. q^gamma softplus(-m), where
- * q = sigma(-m) and q^gamma = e^(-gamma softplus(m)). Lin et al. (2017). */
+ * p = sigma(m), q = sigma(-m) and q^gamma = e^(-gamma softplus(m)). Lin et al. (2017). */
 static FL_INLINE vgh focal(real y, real s, params c)
 {
     const real label = fl_margin_label(y), m = label * s, g = c.a;
     const real alpha = label > R(0) ? c.b : c.c;
     const logit z = fl_logit(m);
     const int right = m > R(0);
-    const real tail = z.t * z.sigma;
-    const real p = right ? z.sigma : tail, q = right ? tail : z.sigma;
     const real loss = z.log1p + fl_at_least(-m, R(0));       /* softplus(-m) */
     const pair gain = fl_sum(fl_at_least(m, R(0)), z.log1p); /* softplus(m) */
     const pair exponent = fl_scale(-g, gain);
     const real power = alpha * fl_choose(g == R(0), R(1), fl_exp_pair(exponent));
-    const real pl = fl_term(p, loss), factor = g * pl;
+    const real pull = g * loss;
+    const real slope = right ? (pull + z.t) * z.sigma : (fl_term(z.t, pull) + R(1)) * z.sigma;
+    const real core = power * (z.sigma * z.sigma);
+    const real bend = (R(2) * g + R(1)) + pull * (g * z.t - R(1)); /* on the wrong side, over t */
+    const real curve = right ? core * ((R(2) * g + R(1)) * z.t + pull * (g - z.t))
+                             : fl_lowered(fl_term(z.lifted, core * bend));
     return (vgh){ .value = fl_term(power, loss),
-                  .grad = fl_term(power, -label * (factor + q)),
-                  .hess = fl_term(power, factor * (g * p - q) + (R(2) * g + R(1)) * (p * q)) };
+                  .grad = fl_term(power, -label * slope),
+                  .hess = fl_term(power, R(1)) == R(0) ? R(0) : curve };
 }
 
 /* (y - p)^2 on probabilities. Brier (1950). */

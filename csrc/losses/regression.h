@@ -70,8 +70,9 @@ static FL_INLINE vgh pseudo_huber(real y, real p, params c)
 /* log(cosh r). Near 0 it is log1p of cosh r - 1 = expm1(-|r|)^2 / (2 e^-|r|). */
 static FL_INLINE vgh log_cosh(real y, real p, params c)
 {
-    const real r = p - y, a = fl_fabs(r);
-    const exp_parts e = fl_exp_parts((pair){ -a, R(0) });
+    const pair d = fl_sum(p, -y); /* in e^-|r| the rounding of r would count |r| times */
+    const real r = d.hi, a = fl_fabs(r), a_lo = r < R(0) ? -d.lo : d.lo;
+    const exp_parts e = fl_exp_parts((pair){ -a, a == FL_INF ? R(0) : -a_lo });
     const real t = fl_exp_of(e), t1 = fl_expm1_of(e), w = R(1) + t * t;
     const int near = a < R(1);
     const real tail = fl_log1p_unit(near ? t1 * t1 / (R(2) * t) : t * t);
@@ -113,8 +114,8 @@ static FL_INLINE vgh epsilon_insensitive(real y, real p, params c)
 
 static FL_INLINE vgh squared_epsilon_insensitive(real y, real p, params c)
 {
-    const real r = p - y, d = fl_at_least(fl_fabs(r) - c.a, R(0));
-    return (vgh){ .value = d * d, .grad = R(2) * fl_copysign(d, r), .hess = d > R(0) ? R(2) : R(0) };
+    const real r = p - y, gap = fl_fabs(r) - c.a, d = fl_at_least(gap, R(0));
+    return (vgh){ .value = d * d, .grad = R(2) * fl_copysign(d, r), .hess = gap >= R(0) ? R(2) : R(0) };
 }
 
 /* d = log1p(p) - log1p(y), taken as the log of one quotient whose rounding is undone. */
@@ -138,12 +139,12 @@ static FL_INLINE vgh absolute_percentage_error(real y, real p, params c)
     return (vgh){ .value = fl_fabs(r) / scale, .grad = fl_sign(r) / scale, .hess = R(0) };
 }
 
-/* c.a = c. c^2 (x - log1p(x)), x = |r|/c. */
+/* c.a = c. c^2 (x - log1p(x)), x = |r|/c; up to x = 1 that is r^2 times a polynomial. */
 static FL_INLINE vgh fair(real y, real p, params c)
 {
     const real r = p - y, x = fl_fabs(r / c.a), w = R(1) / (R(1) + x);
-    const real gap = x > R(1) ? x - fl_log1p(x) : -fl_log1p_unit_minus(x);
-    return (vgh){ .value = x == FL_INF ? x : c.a * (c.a * gap),
+    const real far = x == FL_INF ? x : c.a * (c.a * (x - fl_log1p(x)));
+    return (vgh){ .value = x > R(1) ? far : r * r * -FL_LOG1P_POLY(x - R(0.5)),
                   .grad = x > R(1) ? fl_copysign(c.a / (R(1) + R(1) / x), r) : r * w,
                   .hess = w * w };
 }
@@ -173,10 +174,10 @@ static FL_INLINE vgh welsch(real y, real p, params c)
     const real r = p - y;
     const pair x2 = fl_scaled_square(y, p, c.a);
     const exp_parts parts = fl_exp_parts((pair){ -x2.hi, -x2.lo });
-    const real e = fl_exp_of(parts);
+    const real curve = (R(1) - R(2) * x2.hi) - R(2) * x2.lo;
     return (vgh){ .value = R(-0.5) * c.a * c.a * fl_expm1_of(parts),
-                  .grad = fl_term(e, r),
-                  .hess = fl_term(e, R(1) - R(2) * x2.hi) };
+                  .grad = fl_times_exp_of(r, parts),
+                  .hess = fl_times_exp_of(curve, parts) };
 }
 
 /* c.a = c. r^2/2 / (1 + x^2). */
@@ -214,13 +215,14 @@ static FL_INLINE vgh barron(real y, real p, params c)
     const pair gauss = { R(-0.5) * x2.hi, R(-0.5) * x2.lo };
     const pair up = fl_scale(R(0.5) * c.a, log1p_z), down = fl_scale(R(0.5) * c.a - R(1), log1p_z);
     const real rise = fl_expm1_pair(fl_choose_pair(exp_limit, gauss, up));
-    const real power = fl_exp_pair(fl_choose_pair(exp_limit, gauss, down));
+    const exp_parts power = fl_exp_parts(fl_choose_pair(exp_limit, gauss, down));
     const real limit = fl_choose(c.a > R(1), FL_INF, fl_choose(c.a == R(1), R(1), R(0)));
     const real inverse = R(1) / z, slant = c.a - R(1);
     const real ratio = (z > R(1) ? inverse + slant : R(1) + slant * z) / (R(1) + (z > R(1) ? inverse : z));
     const real value = fl_choose(log_limit, log1p_z.hi, c.b / c.a * rise);
-    const real grad = a == FL_INF ? fl_copysign(limit, r) : power * x;
-    const real curve = fl_term(power, fl_choose(exp_limit, R(1) - x2.hi, ratio));
+    const real grad = a == FL_INF ? fl_copysign(limit, r) : fl_times_exp_of(x, power);
+    const real bend = fl_choose(exp_limit, (R(1) - x2.hi) - x2.lo, ratio);
+    const real curve = fl_times_exp_of(bend, power);
     return (vgh){ .value = fl_choose(square, R(0.5) * x * x, fl_choose(exp_limit, -rise, value)),
                   .grad = fl_choose(square, x, grad) / c.c,
                   .hess = fl_choose(square, R(1), curve) / (c.c * c.c) };

@@ -484,26 +484,38 @@ cdef class Loss:
     cdef int id
     cdef double constants[FL_CONSTANTS]
 
-    def __init__(self, declaration, dict params=None):
+    def __init__(self, declaration):
         """`declaration` is the function that documents the loss and turns its parameters into constants."""
-        cdef dict defaults = declaration.__kwdefaults__ or {}
         self.declaration = declaration
         self.name = declaration.__name__
         self.family = declaration.__module__.rpartition(".")[2]
         self.id = loss_names().index(self.name)
-        for key in params or ():
-            if key not in defaults:
-                raise TypeError(
-                    f"{self.name} has no parameter {key!r}; "
-                    + (f"it has {', '.join(defaults)}" if defaults else "it has none")
-                )
-        self._params = {**defaults, **(params or {})}
-        constants = declaration(**self._params)
+        self.set_params(declaration.__kwdefaults__ or {})
+        self.add_methods()
+
+    cdef set_params(self, dict params):
+        constants = self.declaration(**params)
+        self._params = params
         for i in range(FL_CONSTANTS):
             self.constants[i] = constants[i] if i < len(constants) else 0.0
+
+    cdef add_methods(self):
         self.grad = Method(self, GRAD, "grad")
         self.value_and_grad = Method(self, VALUE_AND_GRAD, "value_and_grad")
         self.grad_and_hess = Method(self, GRAD_AND_HESS, "grad_and_hess")
+
+    cdef Loss with_params(self, dict params):
+        """The same loss with other parameters, for one call: its methods are not there yet."""
+        for key in params:
+            if key not in self._params:
+                raise TypeError(
+                    f"{self.name} has no parameter {key!r}; "
+                    + (f"it has {', '.join(self._params)}" if self._params else "it has none")
+                )
+        cdef Loss loss = Loss.__new__(Loss)
+        loss.declaration, loss.name, loss.family, loss.id = self.declaration, self.name, self.family, self.id
+        loss.set_params({**self._params, **params})
+        return loss
 
     def __call__(self, y_true, y_pred, *, sample_weight=None, reduction=_MEAN, out=None, **params):
         return evaluate(self, VALUE, y_true, y_pred, sample_weight, reduction, out, params)
@@ -535,7 +547,9 @@ cdef class Loss:
         >>> wide([0.0], [3.0]) == fl.huber([0.0], [3.0], delta=2.0)
         True
         """
-        return Loss(self.declaration, {**self._params, **params})
+        cdef Loss loss = self.with_params(params)
+        loss.add_methods()
+        return loss
 
     @property
     def params(self):
@@ -634,7 +648,7 @@ cdef class Method:
 cdef signature(Loss loss):
     from inspect import Parameter, Signature
 
-    own = Signature.from_callable(loss.declaration).parameters.values()
+    own = Signature.from_callable(loss.declaration, eval_str=True).parameters.values()
     positional = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("y_true", "y_pred")]
     common = {"sample_weight": None, "reduction": "mean", "out": None}
     return Signature(
@@ -646,7 +660,7 @@ cdef signature(Loss loss):
 
 cdef inline object evaluate(Loss loss, int kind, y_true, y_pred, sample_weight, reduction, out, dict params):
     if params:
-        loss = Loss(loss.declaration, {**loss._params, **params})
+        loss = loss.with_params(params)
     if sample_weight is None and out is None and reduction is _MEAN and is_straight(y_true, y_pred):
         return straight(loss, kind, <ndarray>y_true, <ndarray>y_pred)
     return general(loss, kind, y_true, y_pred, sample_weight, reduction_code(reduction), out)

@@ -33,7 +33,7 @@ def losses() -> dict[str, tuple[str, ...]]:
     Returns
     -------
     dict of str to tuple of str
-        Families in the order of the documentation, names in the order of their modules.
+        Names in the order of their modules.
 
     Examples
     --------

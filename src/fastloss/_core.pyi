@@ -1,0 +1,127 @@
+from collections.abc import Callable
+from typing import Any, Generic, Literal, ParamSpec, overload
+
+from numpy.typing import ArrayLike, NDArray
+
+_P = ParamSpec("_P")
+_Reduced = Literal["mean", "sum"]
+_Array = NDArray[Any]
+_Pair = tuple[_Array | None, _Array | None]
+
+class Loss(Generic[_P]):
+    """A loss: called for its value, with methods for its derivatives. Immutable."""
+
+    name: str
+    family: str
+    declaration: Callable[_P, tuple[float, ...]]
+    __name__: str
+    __qualname__: str
+    def __init__(self, declaration: Callable[_P, tuple[float, ...]]) -> None: ...
+    @overload
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: _Reduced = "mean",
+        out: None = None,
+        **params: float | None,
+    ) -> float: ...
+    @overload
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: Literal["none"],
+        out: _Array | None = None,
+        **params: float | None,
+    ) -> _Array: ...
+    @property
+    def grad(self) -> _Grad: ...
+    @property
+    def value_and_grad(self) -> _ValueAndGrad: ...
+    @property
+    def grad_and_hess(self) -> _GradAndHess: ...
+    @property
+    def bind(self) -> Callable[_P, Loss[_P]]: ...
+    @property
+    def params(self) -> dict[str, float | None]: ...
+
+class Method:
+    __name__: str
+    __qualname__: str
+    @property
+    def __self__(self) -> Loss[...]: ...
+
+class _Grad(Method):
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: Literal["mean", "sum", "none"] = "mean",
+        out: _Array | None = None,
+        **params: float | None,
+    ) -> _Array: ...
+
+class _ValueAndGrad(Method):
+    @overload
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: _Reduced = "mean",
+        out: _Array | tuple[None, _Array | None] | None = None,
+        **params: float | None,
+    ) -> tuple[float, _Array]: ...
+    @overload
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: Literal["none"],
+        out: _Pair | None = None,
+        **params: float | None,
+    ) -> tuple[_Array, _Array]: ...
+
+class _GradAndHess(Method):
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: Literal["mean", "sum", "none"] = "mean",
+        out: _Pair | None = None,
+        **params: float | None,
+    ) -> tuple[_Array, _Array]: ...
+
+def select_level(wanted: str | None = None) -> None: ...
+def level() -> str: ...
+def supported_levels() -> list[str]: ...
+def openmp() -> str: ...
+def num_threads() -> int: ...
+def set_num_threads(n: int) -> None: ...
+def thread_limit() -> int: ...
+def set_thread_limit(n: int) -> None: ...
+def loss_names() -> list[str]: ...
+def as_array(name: str, x: object) -> _Array: ...
+def overlaps_itself(array: _Array) -> bool: ...
+def sgd_update(
+    param: _Array,
+    grad: _Array,
+    velocity: _Array | None,
+    nesterov: bool,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    gain: float,
+) -> None: ...
