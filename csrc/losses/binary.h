@@ -38,7 +38,7 @@ static FL_INLINE vgh binary_cross_entropy(real y, real p, params c)
     const real bottom = y == R(0) ? q : y == R(1) ? p : p * q;
     return (vgh){ .value = -c.a * (fl_term(y, fl_log(p)) + fl_term(up, fl_log1p(-p))),
                   .grad = c.a * top / bottom,
-                  .hess = c.a * (fl_term(y, R(1) / p) / p + fl_term(up, R(1) / q) / q) };
+                  .hess = c.a * ((y == R(0) ? R(0) : y / p / p) + (up == R(0) ? R(0) : up / q / q)) };
 }
 
 static FL_INLINE vgh hinge(real y, real s, params c)

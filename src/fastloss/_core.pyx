@@ -21,6 +21,7 @@ cdef enum Reduction:
 cdef Py_ssize_t NO_STRIDES[FL_MAX_DIMS]  # zeros: a scalar seen as an array of any shape
 
 cdef str _MEAN = "mean"
+cdef object FLOAT32 = np.dtype(np.float32), FLOAT64 = np.dtype(np.float64)
 
 
 # ---- the C side -------------------------------------------------------------------------------------
@@ -117,8 +118,15 @@ cdef int type_code(ndarray array) noexcept:
 # ---- arguments --------------------------------------------------------------------------------------
 
 
+cdef inline bint is_real(ndarray array) noexcept:
+    cdef char kind = kind_of(array)
+    return (kind == c"f" or kind == c"i" or kind == c"u" or kind == c"b") and cnp.PyArray_ITEMSIZE(array) <= 8
+
+
 cpdef ndarray as_array(str name, x):
     """`x` as a plain array of real numbers, or an error that names the argument and says what to do."""
+    if type(x) is ndarray and is_real(<ndarray>x):
+        return x
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array; pass {name}.filled(...) and a sample_weight that is 0 where it is masked"
@@ -131,7 +139,7 @@ cpdef ndarray as_array(str name, x):
         array = np.asarray(x)
     except ValueError as error:
         raise ValueError(f"{name} is not an array: {error}") from None
-    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+    if not is_real(array):
         advice = {
             "c": "pass its real part, or its absolute value",
             "O": "pass numbers: None, Decimal and nested lists of different lengths have no NumPy dtype",
@@ -306,13 +314,20 @@ cdef object straight(Loss loss, int kind, ndarray y, ndarray p):
     return first, second
 
 
-cdef object refuse_domain(Loss loss, fl_call *call, y, p):
-    """Raise for the first element outside of the loss's domain."""
-    call.kernel = fl_kernels(call.real_bytes).loss[loss.id][<int>FL_PASS_check]
-    cdef Py_ssize_t i, at
+cdef fl_call domain_check(Loss loss, const fl_call *call) noexcept:
+    """The call that looks at the domain alone."""
+    cdef fl_call check = call[0]
+    cdef int i
+    check.kernel = fl_kernels(call.real_bytes).loss[loss.id][<int>FL_PASS_check]
     for i in range(FL_OUTPUTS):
-        call.out[i].data = NULL
-    at = fl_first_violation(call)
+        check.out[i].data = NULL
+    return check
+
+
+cdef object refuse_domain(Loss loss, const fl_call *call, y, p):
+    """Raise for the first element outside of the loss's domain."""
+    cdef fl_call check = domain_check(loss, call)
+    cdef Py_ssize_t i, at = fl_first_violation(&check)
     shape = tuple(call.shape[i] for i in range(call.ndim))
     index = tuple(int(k) for k in np.unravel_index(at, shape))
     y, p = (a[index] if (<object>a).shape else a[()] for a in (y, p))
@@ -340,8 +355,8 @@ cdef double total_weight(fl_call *call, ndarray weight) except? -1:
     return total
 
 
-cdef ndarray total_of(ndarray array):
-    """The sum of an array, in the order of every other sum, as a 0-d array of its dtype."""
+cdef ndarray total_of(ndarray array, double weights):
+    """The sum of an array over that of the weights, in the order of every other sum, as a 0-d array."""
     cdef fl_call call
     cdef double total
     cdef int i
@@ -359,13 +374,13 @@ cdef ndarray total_of(ndarray array):
         call.constants[i] = 0
     call.scale = 1
     run(&call, &total)
-    return np.array(total, dtype=array.dtype)
+    return np.array(total / weights, dtype=array.dtype)
 
 
 cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int reduction, out):
     """A call with anything that DESIGN allows: dtypes, layouts, scalars, weights, out."""
     cdef fl_call call
-    cdef double total = 0, weights
+    cdef double total = 0, weights, divisor
     cdef int which = pass_of(kind, reduction), i
     cdef ndarray y = as_array("y_true", y_true), p = as_array("y_pred", y_pred), w = None, result
     cdef bint y_weak = type(y_true) in (int, float, bool), p_weak = type(y_pred) in (int, float, bool)
@@ -390,7 +405,7 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
     cdef bint single_result = single or (
         is_float(p) and not p_weak and fits_single(p) and not is_float(y)
     )
-    dtype = np.dtype(np.float32 if single_result else np.float64)
+    dtype = FLOAT32 if single_result else FLOAT64
 
     call.real_bytes = 4 if single else 8
     call.kernel = fl_kernels(call.real_bytes).loss[loss.id][which]
@@ -417,7 +432,8 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
     if sample_weight is not None:
         w = as_array("sample_weight", sample_weight)
         try:
-            w = np.broadcast_to(w, shape)
+            if (<object>w).shape != shape:
+                w = np.broadcast_to(w, shape)
         except ValueError:
             raise ValueError(
                 f"sample_weight has {text((<object>w).shape)}, which does not broadcast to the {text(shape)} "
@@ -428,7 +444,8 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
         if weights == 0 and reduction == MEAN and np.any(w):
             raise ValueError("sample_weight sums to 0, so the weighted mean is undefined; use reduction='sum'")
     # All weights 0: there is nothing to average, and the kernels leave out what has weight 0.
-    call.scale = 1.0 if reduction != MEAN or weights == 0 else 1.0 / weights
+    divisor = 1.0 if reduction != MEAN or weights == 0 else weights
+    call.scale = 1.0 if summed_scalar else 1.0 / divisor
 
     results = []
     inputs = [a for a in (y, p, w) if a is not None]
@@ -442,22 +459,22 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
         results.append(result)
         describe(&call.out[i], result, type_code(result))
 
+    cdef fl_call check
     if out is not None and fl_loss_requirement(loss.id)[0] != 0:
-        call.kernel = fl_kernels(call.real_bytes).loss[loss.id][<int>FL_PASS_check]
-        if run(&call, &total):
+        check = domain_check(loss, &call)  # before anything is written to arrays of the caller
+        if run(&check, &total):
             refuse_domain(loss, &call, y, p)
-        call.kernel = fl_kernels(call.real_bytes).loss[loss.id][which]
     if run(&call, &total):
         refuse_domain(loss, &call, y, p)
 
     for i, given in enumerate(arrays):
         if summed_scalar:
-            results[i] = total_of(results[i])
+            results[i] = total_of(results[i], divisor)
         if given is not None and given is not results[i]:
             given[...] = results[i]
             results[i] = given
     if reduction != NONE and kind in (VALUE, VALUE_AND_GRAD):
-        value = total if reduction == SUM else 0.0 if weights == 0 else total / weights
+        value = total / divisor
         results.insert(0, value)
     return results[0] if len(results) == 1 else tuple(results)
 

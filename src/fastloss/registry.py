@@ -12,7 +12,7 @@ from fastloss._core import Loss
 P = ParamSpec("P")
 Constants = tuple[float, ...]
 
-registered: dict[str, Loss] = {}
+registered: dict[str, Loss[...]] = {}
 
 
 def pointwise(declaration: Callable[P, Constants]) -> Loss[P]:

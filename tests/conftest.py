@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from references import LABELS, REFERENCES, SCORES
+
+import fastloss as fl
+
+LOSSES = tuple(REFERENCES)
+DTYPES = (np.float32, np.float64)
+
+
+@pytest.fixture(params=LOSSES)
+def loss(request):
+    """Every loss, with its defaults."""
+    return fl.get(request.param)
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def sample():
+    """Random arguments inside of a loss's domain: sample(loss, n, dtype) -> y_true, y_pred."""
+
+    def make(loss, n, dtype=np.float64, seed=0):
+        rng = np.random.default_rng(seed)
+        reference = REFERENCES[loss.name]
+        y = rng.choice(np.array(LABELS[reference.labels]), size=n)
+        low, high = {"real": (-50, 50), "probability": (1e-9, 0.999), "above -1": (-0.99, 50)}[reference.scores]
+        moderate = [s for s in SCORES[reference.scores] if low <= s <= high]
+        p = rng.choice(np.array(moderate), size=n) * rng.uniform(0.5, 1, size=n)
+        return y.astype(dtype), p.astype(dtype)
+
+    return make
