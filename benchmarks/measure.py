@@ -1,0 +1,79 @@
+"""Times of several functions, measured in turns."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from importlib.util import find_spec
+from statistics import median
+from timeit import Timer
+from typing import Any
+
+import numpy as np
+from contestants import Array, Entry
+
+Samples = dict[str, list[float]]
+
+# After a parallel region OpenMP's threads wait actively for the next one: up to this long they would take
+# the processor from the next contestant, which has threads of its own.
+SETTLE = 0.02
+
+
+def interleave(entries: dict[str, Entry], rounds: int, seconds: float) -> Samples:
+    """Time every entry once a round, in random order; a sample is the mean of calls that last `seconds`."""
+    timers = {
+        name: Timer("function(y, p)", globals={"function": entry.function, "y": entry.y, "p": entry.p})
+        for name, entry in entries.items()
+    }
+    numbers = {name: calls_for(timer, seconds) for name, timer in timers.items()}
+    samples: Samples = {name: [] for name in entries}
+    order, shuffle = list(entries), random.Random(0).shuffle
+    for _ in range(rounds):
+        shuffle(order)
+        for name in order:
+            time.sleep(SETTLE)
+            if numbers[name] > 1:
+                timers[name].timeit(1)  # wakes the threads
+            samples[name].append(timers[name].timeit(numbers[name]) / numbers[name])
+    return samples
+
+
+def calls_for(timer: Timer, seconds: float) -> int:
+    """The number of calls that last some `seconds`."""
+    number = 1
+    while (lasted := timer.timeit(number)) < seconds / 10:
+        number *= 10
+    return max(1, round(number * seconds / lasted))
+
+
+def times_as_fast(samples: Samples, ours: str, theirs: str) -> float:
+    """The median over the rounds, each of which compares under the same load of the machine."""
+    return median(b / a for a, b in zip(samples[ours], samples[theirs], strict=True))
+
+
+def readers(y: Array, p: Array, threads: int) -> dict[str, Entry]:
+    """Ways to read both arrays once, doing as little as possible: the fastest is the limit of every value."""
+    ys, ps = np.array_split(y, threads), np.array_split(p, threads)
+
+    def split(read: Callable[[Array, Array], Any]) -> Entry:
+        return Entry(lambda y, p: list(_pool(threads).map(read, ys, ps)), y, p, lambda result: ())
+
+    entries = {
+        "read: np.dot": split(np.dot),
+        "read: np.max": split(lambda y, p: (y.max(), p.max())),
+    }
+    if find_spec("torch"):
+        import torch
+
+        tensors = torch.from_numpy(y), torch.from_numpy(p)
+        entries["read: torch.dot"] = Entry(torch.dot, *tensors, lambda result: ())
+        entries["read: torch.sum"] = Entry(lambda y, p: (y.sum(), p.sum()), *tensors, lambda result: ())
+    return entries
+
+
+@lru_cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)

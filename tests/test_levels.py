@@ -1,0 +1,193 @@
+"""SIMD levels: all give right results, those with FMA the same bits, and none leaks into another."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+from fastloss import _core
+
+LEVELS = _core.supported_levels()
+BITS = """
+import hashlib, json, sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import fastloss as fl
+from references import REFERENCES, points
+
+hashes = {}
+for name, reference in REFERENCES.items():
+    for dtype in (np.float32, np.float64):
+        for params in reference.params:
+            loss = fl.get(name, **params)
+            y, p = (np.resize(a, 5003) for a in points(reference, dtype))
+            value, grad = loss.value_and_grad(y, p, reduction="none")
+            hess = loss.grad_and_hess(y, p)[1]
+            total = loss(y, p, sample_weight=np.linspace(0, 1, y.size))
+            total = b"nan" if np.isnan(total) else np.float64(total).tobytes()
+            data = b"".join(np.where(a == 0, 0, a).tobytes() for a in (value, grad, hess)) + total
+            hashes[f"{loss!r} {dtype.__name__}"] = hashlib.sha256(data).hexdigest()
+optimizer = fl.SGD(lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
+for dtype in (np.float32, np.float64):
+    optimizer = fl.SGD(lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
+    w = np.linspace(-1, 1, 1001).astype(dtype)
+    for _ in range(5):
+        optimizer.update(w, np.sin(w))
+    hashes[f"SGD {dtype.__name__}"] = hashlib.sha256(w.tobytes()).hexdigest()
+print(json.dumps(hashes))
+"""
+
+OLD_CPU = """
+import fastloss as fl
+from fastloss import _core
+assert fl.huber.value_and_grad([0.0] * 40, [3.0] * 40)[0] == 2.5
+print(_core.level())
+try:
+    _core.select_level("v3")
+except ImportError as error:
+    assert "not supported by this CPU" in str(error)
+    print("refused")
+"""
+
+
+def python(code, *arguments, level):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "FASTLOSS_ISA": level},
+        timeout=300,
+    )
+
+
+@cache
+def hashes(level):
+    result = python(BITS, os.path.dirname(__file__), level=level)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.skipif(not {"v3", "v4"} <= set(LEVELS), reason="needs a CPU with AVX-512, to compare it with AVX2")
+def test_avx2_and_avx512_give_the_same_bits():
+    assert hashes("v3") == hashes("v4")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_level_can_be_chosen(level):
+    result = python("import fastloss as fl; print(fl.show_config(mode='dicts')['simd'])", level=level)
+    assert result.stdout.strip() == level
+
+
+def test_a_level_that_is_not_there_is_refused():
+    result = python("import fastloss", level="v9")
+    assert result.returncode == 1
+    assert "ImportError: FASTLOSS_ISA=v9 is not a SIMD level of this build; this machine has " in result.stderr
+    assert ", ".join(LEVELS) in result.stderr
+
+
+def test_the_best_level_is_the_default():
+    result = python("import fastloss as fl; print(fl.show_config(mode='dicts')['simd'])", level="")
+    assert result.stdout.strip() == LEVELS[0]
+
+
+@pytest.mark.skipif(
+    shutil.which("qemu-x86_64") is None or platform.machine() != "x86_64", reason="needs qemu-x86_64 to be an older CPU"
+)
+def test_a_cpu_without_avx_gets_the_baseline_and_refuses_more():
+    result = subprocess.run(
+        ["qemu-x86_64", "-cpu", "Nehalem", sys.executable, "-c", OLD_CPU], capture_output=True, text=True, timeout=300
+    )
+    assert result.stdout.split() == ["v2", "refused"], result.stderr
+
+
+# ---- the machine code of the installed module -------------------------------------------------------
+
+needs_objdump = pytest.mark.skipif(
+    shutil.which("objdump") is None or platform.machine() != "x86_64",
+    reason="reads x86-64 machine code with objdump (package binutils)",
+)
+KERNEL = re.compile(r"^(?P<name>\w+)_f(?P<bits>32|64)_(?P<level>v2|v3|v4)$")
+
+
+@cache
+def functions():
+    """Each function of the module: its instructions as (address, operation, operands)."""
+    listing = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", _core.__file__], capture_output=True, text=True, check=True
+    ).stdout
+    found, current = {}, []
+    for line in listing.splitlines():
+        if head := re.match(r"^[0-9a-f]+ <(.+)>:$", line):
+            current = found[head[1]] = []
+        elif instruction := re.match(r"^\s+([0-9a-f]+):\s+(\S+)\s*(.*)$", line):
+            current.append((int(instruction[1], 16), instruction[2], instruction[3]))
+    return found
+
+
+def kernels(*levels):
+    for symbol, code in functions().items():
+        name = KERNEL.match(symbol)
+        if name and name["level"] in levels:
+            yield symbol, name, code
+
+
+def loops(code):
+    """The instructions between each backward jump and its target."""
+    for address, operation, operands in code:
+        target = re.match(r"([0-9a-f]+)", operands)
+        if operation.startswith("j") and target and code[0][0] <= int(target[1], 16) <= address:
+            yield [i for i in code if int(target[1], 16) <= i[0] <= address]
+
+
+@needs_objdump
+def test_the_module_has_all_kernels():
+    per_level = len(_core.loss_names()) * 7 + 3 + 1  # passes of losses, SGD rules, the plain sum
+    for level in ("v2", "v3", "v4"):
+        assert len(list(kernels(level))) == 2 * per_level
+
+
+@needs_objdump
+def test_the_hot_loops_are_vectorised():
+    # No plain add: the sixteen lanes of a sum are added one by one, behind the loop but within a jump back.
+    arithmetic = r"v?(?:sub|mul|div|sqrt|fn?m(?:add|sub)(?:132|213|231)|max|min)"
+    for symbol, name, code in kernels("v3", "v4"):
+        register = "%zmm" if name["level"] == "v4" else "%ymm"
+        hot = [i for loop in loops(code) for i in loop]
+        packed = [i for i in hot if register in i[2] and re.match(r"v", i[1])]
+        scalar = [i for i in hot if re.fullmatch(arithmetic + "s[sd]", i[1])]
+        assert packed or name["name"].endswith("_check"), f"{symbol} has no loop on {register} registers"
+        assert not scalar, f"{symbol} computes element by element: {scalar[:3]}"
+
+
+@needs_objdump
+def test_kernels_call_nothing():
+    for symbol, _, code in kernels("v2", "v3", "v4"):
+        assert not [i for i in code if i[1].startswith("call")], symbol
+
+
+@needs_objdump
+def test_wide_instructions_stay_in_their_kernels():
+    for symbol, code in functions().items():
+        name = KERNEL.match(symbol)
+        wide = [i for i in code if i[1].startswith("v") and "mm" in i[2]]
+        if not name or name["level"] == "v2":
+            assert not wide, f"{symbol} would crash a CPU without AVX: {wide[:3]}"
+        elif name["level"] == "v3":
+            assert not [i for i in wide if re.search(r"%zmm|%[xy]mm(?:1[6-9]|[23]\d)|%k\d", i[2])], symbol
+
+
+@needs_objdump
+def test_nothing_is_exported_or_imported_from_libm():
+    symbols = subprocess.run(["nm", "-D", _core.__file__], capture_output=True, text=True, check=True).stdout
+    defined = [line.split()[-1] for line in symbols.splitlines() if re.search(r" [TDBRVW] ", line)]
+    assert [name for name in defined if not name.startswith("_")] == ["PyInit__core"]
+    libm = r"\b(?:exp|log|pow|tanh|fma|fmax|fmin|sqrt|expm1|log1p|exp2|log2|round|rint|floor)f?\b"
+    assert not [line for line in symbols.splitlines() if re.search(rf" U {libm}", line)]
