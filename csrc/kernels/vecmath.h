@@ -8,7 +8,9 @@
  *   FL_EXP_POLY    (e^r - 1 - r) / r^2                on |r| <= ln(2)/2
  *   FL_LOG_POLY    (2 atanh(s)/s - 2) / s^2, z = s^2  on z <= 0.0296: s = f/(2+f), sqrt(1/2) <= 1+f < sqrt(2)
  *   FL_LOG1P_POLY  (log1p(t) - t) / t^2, u = t - 1/2  on 0 <= t <= 1; its even and odd terms apart,
- *                  because one chain of 20 products would be waited for
+ *                  because one chain of 20 products would be waited for; so in the next two
+ *   FL_LOG1P_SMALL_POLY  the same, u = t - 1/16       on 0 <= t <= e^-2
+ *   FL_LOG_COSH_POLY     log(cosh a) / a^2, u = a^2 - 1/2  on 0 <= a <= 1
  */
 #define P0(z, a) R(a)
 #define P1(z, a, ...) fl_fma(P0(z, __VA_ARGS__), z, R(a))
@@ -33,6 +35,12 @@
 #define FL_LOG1P_POLY(u)                                                                                \
     fl_fma(u, P4((u) * (u), 0x1.6f0d7cp-3, 0x1.a278e6p-5, 0x1.13473cp-6, 0x1.7b4d38p-8, 0x1.6f3782p-9), \
            P4((u) * (u), -0x1.833706p-2, -0x1.7dde7p-4, -0x1.da8bdap-6, -0x1.3d4152p-7, -0x1.2bf346p-8))
+#define FL_LOG1P_SMALL_POLY(u)                             \
+    fl_fma(u, P1((u) * (u), 0x1.379396p-2, 0x1.4fb63cp-3), \
+           P2((u) * (u), -0x1.eb9e8p-2, -0x1.ba8eaap-3, -0x1.02b57p-3))
+#define FL_LOG_COSH_POLY(u)                                                 \
+    fl_fma(u, P2((u) * (u), -0x1.0b56ap-4, -0x1.e8e22p-9, -0x1.36e7f8p-12), \
+           P3((u) * (u), 0x1.da474ep-2, 0x1.e02496p-7, 0x1.093082p-10, 0x1.68efe4p-14))
 #else
 #define FL_LN2_HI 0x1.62e42feep-1
 #define FL_LN2_LO 0x1.a39ef35793c76p-33
@@ -54,6 +62,20 @@
                -0x1.44ba45b9d5f97p-7, -0x1.d5fb02e8e4f0bp-9, -0x1.60737227c7dc1p-10, -0x1.0f08dfdc87d0bp-11, \
                -0x1.a7ba1ffdb4dcbp-13, -0x1.59d76729768ccp-14, -0x1.b7b60cffcd11fp-16,                       \
                -0x1.80d9a3ccbf91fp-16))
+#define FL_LOG1P_SMALL_POLY(u)                                                                \
+    fl_fma(u,                                                                                 \
+           P4((u) * (u), 0x1.3793bf6b1a17dp-2, 0x1.4e8e833c44938p-3, 0x1.a98489d528352p-4,    \
+              0x1.2623fa7fa1665p-4, 0x1.9c0682e244c1p-5),                                     \
+           P4((u) * (u), -0x1.eb9e7fdd3ab36p-2, -0x1.ba8a41fa48f7cp-3, -0x1.07289dd9a9711p-3, \
+              -0x1.5f03df31fd7e7p-4, -0x1.f6830a8af0acdp-5))
+#define FL_LOG_COSH_POLY(u)                                                                               \
+    fl_fma(u,                                                                                             \
+           P6((u) * (u), -0x1.0b5694d128a75p-4, -0x1.e910bbb0041adp-9, -0x1.2b5acd5453a6dp-12,            \
+              -0x1.9a70c07840c54p-16, -0x1.2b80b96dd5195p-19, -0x1.c509fd5de4955p-23,                     \
+              -0x1.85e350bf7e5b3p-26),                                                                    \
+           P7((u) * (u), 0x1.da474ee9fe88dp-2, 0x1.e02479545320ep-7, 0x1.094c829229f35p-10,               \
+              0x1.5b0ebbd687af7p-14, 0x1.ecd89a0f45a1ep-18, 0x1.6f901668e05a5p-21, 0x1.1a23475fb45abp-24, \
+              0x1.eb4e0b5d6bd5cp-28))
 #endif
 #define FL_LOG2E R(1.44269504088896340736)
 
@@ -132,21 +154,28 @@ static FL_INLINE real fl_exp(real x) { return fl_exp_of(fl_exp_parts((pair){ x, 
 static FL_INLINE real fl_exp_pair(pair x) { return fl_exp_of(fl_exp_parts(x)); }
 static FL_INLINE real fl_expm1_pair(pair x) { return fl_expm1_of(fl_exp_parts(x)); }
 
-/* 2^FL_LIFT e^-a for a >= 0: normal wherever e^-a is not 0, so that a factor can be applied before the
- * result sinks into the subnormal range. fl_lowered brings it down. */
+/* e^-a for a >= 0 (less a small a_lo). 2^FL_LIFT e^-a is normal wherever e^-a is not 0, so that a factor can
+ * be applied before the result sinks into the subnormal range; fl_lowered brings it down. */
 #define FL_LIFT (FL_MANTISSA + 8)
 
-static FL_INLINE real fl_lifted_exp_minus(real a)
+static FL_INLINE real fl_lowered(real x) { return x * (R(1) / (real)((bits)1 << FL_LIFT)); }
+
+typedef struct {
+    real lifted, minus_one; /* 2^FL_LIFT e^-a, and e^-a - 1 */
+} exp_minus;
+
+static FL_INLINE exp_minus fl_exp_minus_parts(real a, real a_lo)
 {
     const real magic = fl_fma(a, -FL_LOG2E, FL_MAGIC), k = magic - FL_MAGIC;
-    const real r = fl_fma(k, -FL_LN2_LO, fl_fma(k, -FL_LN2_HI, -a));
+    const real r = fl_fma(k, -FL_LN2_LO, fl_fma(k, -FL_LN2_HI, -a)) - a_lo;
     const real p = fl_fma(r * r, FL_EXP_POLY(r), r);
-    return a > FL_EXP_ZERO
-               ? R(0)
-               : (R(1) + p) * fl_from_bits((fl_to_bits(magic) + (FL_BIAS + FL_LIFT)) << FL_MANTISSA);
+    const real scale = fl_from_bits((fl_to_bits(magic) + (FL_BIAS + FL_LIFT)) << FL_MANTISSA);
+    const real s = fl_lowered(scale);
+    const int zero = a > FL_EXP_ZERO;
+    return (exp_minus){ zero ? R(0) : (R(1) + p) * scale, zero ? R(-1) : fl_fma(s, p, s - R(1)) };
 }
 
-static FL_INLINE real fl_lowered(real x) { return x * (R(1) / (real)((bits)1 << FL_LIFT)); }
+static FL_INLINE real fl_lifted_exp_minus(real a) { return fl_exp_minus_parts(a, R(0)).lifted; }
 
 /* w e^x without overflow or underflow of e^x before w is applied. 0 for w = 0 and 0 for x far below 0,
  * whatever the other is. */

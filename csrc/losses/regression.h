@@ -67,19 +67,19 @@ static FL_INLINE vgh pseudo_huber(real y, real p, params c)
                   .hess = inverse * inverse * inverse };
 }
 
-/* log(cosh r). Near 0 it is log1p of cosh r - 1 = expm1(-|r|)^2 / (2 e^-|r|). */
+/* log(cosh r): up to |r| = 1 a polynomial times r^2, beyond |r| - log 2 + log1p(e^-2|r|). tanh and sech come
+ * from e^-|r| and that minus 1, so that nothing cancels on either side. */
 static FL_INLINE vgh log_cosh(real y, real p, params c)
 {
     const pair d = fl_sum(p, -y); /* in e^-|r| the rounding of r would count |r| times */
     const real r = d.hi, a = fl_fabs(r), a_lo = r < R(0) ? -d.lo : d.lo;
-    const exp_parts e = fl_exp_parts((pair){ -a, a == FL_INF ? R(0) : -a_lo });
-    const real t = fl_exp_of(e), t1 = fl_expm1_of(e), w = R(1) + t * t;
-    const int near = a < R(1);
-    const real tail = fl_log1p_unit(near ? t1 * t1 / (R(2) * t) : t * t);
-    const real tanh_a = -t1 * (R(1) + t) / w, sech = R(2) * t / w;
+    const exp_minus e = fl_exp_minus_parts(a, a_lo);
+    const real t = fl_lowered(e.lifted), t2 = t * t, inverse = R(1) / (R(1) + t2), sech = R(2) * t * inverse;
+    const real near = r * r * FL_LOG_COSH_POLY(r * r - R(0.5));
+    const real tail = fl_fma(t2 * t2, FL_LOG1P_SMALL_POLY(t2 - R(0.0625)), t2);
     (void)c;
-    return (vgh){ .value = near ? tail : (a - R(0.69314718055994530942)) + tail,
-                  .grad = fl_copysign(tanh_a, r),
+    return (vgh){ .value = a < R(1) ? near : (a - R(0.69314718055994530942)) + tail,
+                  .grad = fl_copysign(-e.minus_one * (R(1) + t) * inverse, r),
                   .hess = sech * sech };
 }
 
