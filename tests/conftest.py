@@ -29,7 +29,9 @@ def sample():
         rng = np.random.default_rng(seed)
         reference = REFERENCES[loss.name]
         y = rng.choice(np.array(LABELS[reference.labels]), size=n)
-        low, high = {"real": (-50, 50), "probability": (1e-9, 0.999), "above -1": (-0.99, 50)}[reference.scores]
+        low, high = {"real": (-50, 50), "probability": (1e-9, 0.999), "above -1": (-0.99, 50)}[
+            reference.scores
+        ]
         moderate = [s for s in SCORES[reference.scores] if low <= s <= high]
         p = rng.choice(np.array(moderate), size=n) * rng.uniform(0.5, 1, size=n)
         return y.astype(dtype), p.astype(dtype)

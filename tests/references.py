@@ -107,7 +107,8 @@ REFERENCES = {
         params=({}, {"level": 0.125}, {"level": 0.75}),
     ),
     "epsilon_insensitive": Reference(
-        lambda y, p, epsilon=0.1: max(abs(p - y) - epsilon, mpf(0)), params=({"epsilon": 0.125}, {"epsilon": 0.0})
+        lambda y, p, epsilon=0.1: max(abs(p - y) - epsilon, mpf(0)),
+        params=({"epsilon": 0.125}, {"epsilon": 0.0}),
     ),
     "squared_epsilon_insensitive": Reference(
         lambda y, p, epsilon=0.1: max(abs(p - y) - epsilon, mpf(0)) ** 2,
@@ -125,14 +126,16 @@ REFERENCES = {
         params=({}, {"c": 0.25}, {"c": 8.0}),
     ),
     "cauchy": Reference(
-        lambda y, p, c=1.0: mpf(c) ** 2 / 2 * log1p(((p - y) / mpf(c)) ** 2), params=({}, {"c": 0.25}, {"c": 8.0})
+        lambda y, p, c=1.0: mpf(c) ** 2 / 2 * log1p(((p - y) / mpf(c)) ** 2),
+        params=({}, {"c": 0.25}, {"c": 8.0}),
     ),
     "welsch": Reference(
         lambda y, p, c=1.0: -(mpf(c) ** 2) / 2 * mp.expm1(-(((p - y) / mpf(c)) ** 2)),
         params=({}, {"c": 0.25}, {"c": 8.0}),
     ),
     "geman_mcclure": Reference(
-        lambda y, p, c=1.0: (p - y) ** 2 / 2 / (1 + ((p - y) / mpf(c)) ** 2), params=({}, {"c": 0.25}, {"c": 8.0})
+        lambda y, p, c=1.0: (p - y) ** 2 / 2 / (1 + ((p - y) / mpf(c)) ** 2),
+        params=({}, {"c": 0.25}, {"c": 8.0}),
     ),
     "tukey_biweight": Reference(tukey, params=({"c": 4.0}, {"c": 0.5})),
     "barron": Reference(
@@ -153,7 +156,15 @@ REFERENCES = {
     "tweedie": Reference(
         tweedie,
         labels="positive",
-        params=({}, {"power": 1.0}, {"power": 2.0}, {"power": 0.0}, {"power": 3.0}, {"power": -1.0}, {"power": 1.25}),
+        params=(
+            {},
+            {"power": 1.0},
+            {"power": 2.0},
+            {"power": 0.0},
+            {"power": 3.0},
+            {"power": -1.0},
+            {"power": 1.25},
+        ),
     ),
     "negative_binomial": Reference(
         negative_binomial, labels="count", params=({}, {"dispersion": 0.125}, {"dispersion": 16.0})
@@ -233,7 +244,9 @@ def points(reference: Reference, dtype: type) -> tuple[np.ndarray, np.ndarray]:
 
 def _step(reference: Reference, y: Any, p: Any) -> Any:
     """A step far below the distance to anything where the function may bend."""
-    corners = (p - y, 1 - p, 1 + p) + ((p,) if reference.labels == "binary" or reference.scores == "probability" else ())
+    corners = [p - y, 1 - p, 1 + p]
+    if reference.labels == "binary" or reference.scores == "probability":
+        corners.append(p)
     return min(abs(x) for x in corners if x) * mpf(10) ** -40
 
 
@@ -252,7 +265,7 @@ def exact(reference: Reference, params: dict[str, Any], y: Any, p: Any) -> tuple
         low, middle, high = f(p - h), f(p), f(p + h)
         left, right = (middle - low) / h, (high - middle) / h
         first, second = (left + right) / 2, (right - left) / h
-        if abs(right - left) <= abs(left) * mpf(10) ** -20 or p != y and reference.labels != "binary":
+        if abs(right - left) <= abs(left) * mpf(10) ** -20 or (p != y and reference.labels != "binary"):
             return middle, first, second
         # p is where a loss may have a kink, in itself or in its slope: look with a quarter of the step
         near_left, near_right = (middle - f(p - h / 4)) / (h / 4), (f(p + h / 4) - middle) / (h / 4)
@@ -291,5 +304,9 @@ def ulp_error(got: float, want: Any, dtype: type) -> float:
             return 0.0 if np.isinf(got) and (got > 0) == (want > 0) else inf
         if not np.isfinite(got):
             # a result within an ulp of the largest number may round to inf
-            return 1.0 if np.isinf(got) and abs(want) >= mpf(float(info.max)) * (1 - mpf(2) ** -info.nmant) else inf
+            return (
+                1.0
+                if np.isinf(got) and abs(want) >= mpf(float(info.max)) * (1 - mpf(2) ** -info.nmant)
+                else inf
+            )
         return float(abs(mpf(float(got)) - want) / ulp(want, dtype))

@@ -81,7 +81,18 @@ def test_memory_maps(tmp_path, dtype):
     assert type(fl.huber.grad(p, mapped)) is np.ndarray
 
 
-INTEGERS = [np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.intp]
+INTEGERS = [
+    np.bool_,
+    np.int8,
+    np.int16,
+    np.int32,
+    np.int64,
+    np.uint8,
+    np.uint16,
+    np.uint32,
+    np.uint64,
+    np.intp,
+]
 
 
 @pytest.mark.parametrize("kind", INTEGERS)
@@ -97,7 +108,13 @@ def test_integers_and_booleans_become_float64(kind, order):
 
 
 def test_extreme_integers():
-    extremes = [(np.int64, -(2**63)), (np.int64, 2**63 - 1), (np.uint64, 2**64 - 1), (np.int8, -128), (np.uint8, 255)]
+    extremes = [
+        (np.int64, -(2**63)),
+        (np.int64, 2**63 - 1),
+        (np.uint64, 2**64 - 1),
+        (np.int8, -128),
+        (np.uint8, 255),
+    ]
     for kind, number in extremes:
         assert fl.absolute_error(np.array([number], kind), [0.0]) == abs(float(number))
 
@@ -154,9 +171,13 @@ def test_python_numbers_take_the_other_dtype():
     assert fl.huber.grad(1, 3).dtype == np.float64
 
 
-@pytest.mark.parametrize("shapes", [((3,), (3, 1)), ((3, 1), (3,)), ((3,), (4,)), ((1,), (3,)), ((2, 3), (3, 2)), ((2, 3), (3,))])
+@pytest.mark.parametrize(
+    "shapes", [((3,), (3, 1)), ((3, 1), (3,)), ((3,), (4,)), ((1,), (3,)), ((2, 3), (3, 2)), ((2, 3), (3,))]
+)
 def test_nothing_broadcasts_silently(shapes):
-    with pytest.raises(ValueError, match=r"y_true has shape .* and y_pred has shape .* equal shapes, or one scalar"):
+    with pytest.raises(
+        ValueError, match=r"y_true has shape .* and y_pred has shape .* equal shapes, or one scalar"
+    ):
         fl.huber(np.zeros(shapes[0]), np.zeros(shapes[1]))
 
 
@@ -186,7 +207,12 @@ if np.dtype(np.longdouble).itemsize > 8:
 
 @pytest.mark.parametrize(
     ("bad", "position"),
-    [(b, p) for b in REFUSED for p in ("y_true", "y_pred", "sample_weight") if (b, p) != ("None", "sample_weight")],
+    [
+        (b, p)
+        for b in REFUSED
+        for p in ("y_true", "y_pred", "sample_weight")
+        if (b, p) != ("None", "sample_weight")
+    ],
 )
 def test_refused_arrays_name_the_argument(bad, position):
     array, error, text = REFUSED[bad]

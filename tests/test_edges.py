@@ -74,7 +74,12 @@ def test_both_label_conventions_of_margin_losses(sample):
     for name in ("hinge", "squared_hinge", "modified_huber", "perceptron", "focal"):
         loss = fl.get(name)
         want = loss.value_and_grad(2.0 * binary - 1, s)
-        for labels in (binary, binary.astype(bool), binary.astype(np.uint8), (2 * binary - 1).astype(np.int8)):
+        for labels in (
+            binary,
+            binary.astype(bool),
+            binary.astype(np.uint8),
+            (2 * binary - 1).astype(np.int8),
+        ):
             got = loss.value_and_grad(labels, s)
             assert got[0] == want[0]
             np.testing.assert_array_equal(got[1], want[1])
@@ -289,12 +294,24 @@ def test_against_scikit_learn():
     metrics = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(0)
     y, p, w = rng.normal(size=500), rng.normal(size=500), rng.random(500)
-    assert fl.squared_error(y, p, sample_weight=w) == pytest.approx(metrics.mean_squared_error(y, p, sample_weight=w), rel=1e-14)
-    assert fl.pinball(y, p, quantile=0.2) == pytest.approx(metrics.mean_pinball_loss(y, p, alpha=0.2), rel=1e-14)
-    assert fl.absolute_percentage_error(y, p) == pytest.approx(metrics.mean_absolute_percentage_error(y, p), rel=1e-14)
+    assert fl.squared_error(y, p, sample_weight=w) == pytest.approx(
+        metrics.mean_squared_error(y, p, sample_weight=w), rel=1e-14
+    )
+    assert fl.pinball(y, p, quantile=0.2) == pytest.approx(
+        metrics.mean_pinball_loss(y, p, alpha=0.2), rel=1e-14
+    )
+    assert fl.absolute_percentage_error(y, p) == pytest.approx(
+        metrics.mean_absolute_percentage_error(y, p), rel=1e-14
+    )
     positive, other = np.exp(y), np.exp(p)
-    assert fl.squared_log_error(positive, other) == pytest.approx(metrics.mean_squared_log_error(positive, other), rel=1e-13)
+    assert fl.squared_log_error(positive, other) == pytest.approx(
+        metrics.mean_squared_log_error(positive, other), rel=1e-13
+    )
     labels, probability = rng.integers(0, 2, 500), rng.uniform(0.01, 0.99, 500)
-    assert fl.binary_cross_entropy(labels, probability) == pytest.approx(metrics.log_loss(labels, probability), rel=1e-14)
-    assert fl.brier(labels, probability) == pytest.approx(metrics.brier_score_loss(labels, probability), rel=1e-14)
+    assert fl.binary_cross_entropy(labels, probability) == pytest.approx(
+        metrics.log_loss(labels, probability), rel=1e-14
+    )
+    assert fl.brier(labels, probability) == pytest.approx(
+        metrics.brier_score_loss(labels, probability), rel=1e-14
+    )
     assert fl.hinge(labels, p) == pytest.approx(metrics.hinge_loss(labels, p), rel=1e-14)

@@ -17,7 +17,7 @@ GUARD = 64
 @pytest.mark.parametrize("n", LENGTHS)
 def test_a_long_array_is_its_elements(loss, dtype, n, sample):
     y, p = sample(loss, n, dtype)
-    once = {(a, b): None for a, b in zip(y.tolist(), p.tolist(), strict=True)}
+    once = dict.fromkeys(zip(y.tolist(), p.tolist(), strict=True))
     if once:  # every element alone, in arrays of one
         for key in list(once)[:50]:
             a, b = (np.array([x], dtype) for x in key)

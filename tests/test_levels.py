@@ -75,7 +75,9 @@ def hashes(level):
     return json.loads(result.stdout)
 
 
-@pytest.mark.skipif(not {"v3", "v4"} <= set(LEVELS), reason="needs a CPU with AVX-512, to compare it with AVX2")
+@pytest.mark.skipif(
+    not {"v3", "v4"} <= set(LEVELS), reason="needs a CPU with AVX-512, to compare it with AVX2"
+)
 def test_avx2_and_avx512_give_the_same_bits():
     assert hashes("v3") == hashes("v4")
 
@@ -89,7 +91,9 @@ def test_a_level_can_be_chosen(level):
 def test_a_level_that_is_not_there_is_refused():
     result = python("import fastloss", level="v9")
     assert result.returncode == 1
-    assert "ImportError: FASTLOSS_ISA=v9 is not a SIMD level of this build; this machine has " in result.stderr
+    assert (
+        "ImportError: FASTLOSS_ISA=v9 is not a SIMD level of this build; this machine has " in result.stderr
+    )
     assert ", ".join(LEVELS) in result.stderr
 
 
@@ -99,11 +103,15 @@ def test_the_best_level_is_the_default():
 
 
 @pytest.mark.skipif(
-    shutil.which("qemu-x86_64") is None or platform.machine() != "x86_64", reason="needs qemu-x86_64 to be an older CPU"
+    shutil.which("qemu-x86_64") is None or platform.machine() != "x86_64",
+    reason="needs qemu-x86_64 to be an older CPU",
 )
 def test_a_cpu_without_avx_gets_the_baseline_and_refuses_more():
     result = subprocess.run(
-        ["qemu-x86_64", "-cpu", "Nehalem", sys.executable, "-c", OLD_CPU], capture_output=True, text=True, timeout=300
+        ["qemu-x86_64", "-cpu", "Nehalem", sys.executable, "-c", OLD_CPU],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert result.stdout.split() == ["v2", "refused"], result.stderr
 

@@ -157,7 +157,7 @@ def test_show_config(capsys):
         fl.show_config(mode="yaml")
 
 
-USAGE = '''
+USAGE = """
 import numpy as np
 import fastloss as fl
 from numpy.typing import NDArray
@@ -182,7 +182,7 @@ fl.SGD(lr=0.1, momentum=0.9, nesterov=True).update({"w": p}, {"w": g})
 with fl.threads(2):
     names: dict[str, tuple[str, ...]] = fl.losses()
 fl.show_config()
-'''
+"""
 
 
 def test_types_in_strict_mode(tmp_path):
@@ -199,7 +199,9 @@ def test_types_in_strict_mode(tmp_path):
 
 def test_import_brings_in_numpy_alone():
     code = "import sys; before = set(sys.modules); import fastloss; print(*(set(sys.modules) - before))"
-    added = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    added = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     packages = {name.partition(".")[0] for name in added if "cython" not in name}
     assert packages - set(sys.stdlib_module_names) == {"fastloss", "numpy"}
 

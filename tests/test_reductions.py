@@ -19,7 +19,9 @@ def test_weights_multiply_value_gradient_and_hessian(loss, dtype, sample):
     for a, b in zip(plain, weighted, strict=True):
         np.testing.assert_array_equal(b, a * w)
     total = loss(y, p, reduction="sum", sample_weight=w)
-    assert total == pytest.approx(float(np.sum(plain[0].astype(float) * w)), rel=1e-5 if dtype == np.float32 else 1e-12)
+    assert total == pytest.approx(
+        float(np.sum(plain[0].astype(float) * w)), rel=1e-5 if dtype == np.float32 else 1e-12
+    )
     assert loss(y, p, sample_weight=w) == total / w.astype(float).sum()
 
 
@@ -71,7 +73,9 @@ def test_weights_broadcast_to_the_arrays():
     row, column = np.array([1.0, 2.0, 3.0, 4.0]), np.array([[1.0], [2.0], [3.0]])
     for w in (row, column, 2.0, np.float32(2), True):
         full = np.broadcast_to(w, (3, 4)).astype(float)
-        assert fl.absolute_error(y, p, sample_weight=w) == pytest.approx(np.average(p, weights=full), rel=1e-15)
+        assert fl.absolute_error(y, p, sample_weight=w) == pytest.approx(
+            np.average(p, weights=full), rel=1e-15
+        )
     with pytest.raises(ValueError, match=r"sample_weight has shape \(3,\).*\[:, None\]"):
         fl.absolute_error(y, p, sample_weight=np.ones(3))
 

@@ -166,7 +166,10 @@ def test_a_bad_state_changes_nothing():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [*itertools.product(["lr", "momentum", "weight_decay"], [-1, np.inf, np.nan]), *(("dampening", v) for v in (np.inf, np.nan))],
+    [
+        *itertools.product(["lr", "momentum", "weight_decay"], [-1, np.inf, np.nan]),
+        *(("dampening", v) for v in (np.inf, np.nan)),
+    ],
 )
 def test_hyperparameters_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} must be"):
@@ -213,7 +216,13 @@ def test_a_refused_update_leaves_everything_untouched():
         assert (good == 1).all()
         assert (shared == 1).all()
         assert optimizer.state_dict()["velocity"] == {}
-    for params, grads in (({"a": good}, {"b": slope}), ({"a": good}, [slope]), ([good], {"a": slope}), (None, good), ("ab", good)):
+    for params, grads in (
+        ({"a": good}, {"b": slope}),
+        ({"a": good}, [slope]),
+        ([good], {"a": slope}),
+        (None, good),
+        ("ab", good),
+    ):
         with pytest.raises((TypeError, ValueError), match="params|grads"):
             optimizer.update(params, grads)
         assert (good == 1).all()
@@ -240,3 +249,14 @@ def test_sgd_reaches_the_least_squares_line():
     best, residual, *_ = np.linalg.lstsq(design, y, rcond=None)
     np.testing.assert_allclose(w, best, rtol=1e-9)
     assert value * 100 == pytest.approx(residual[0], rel=1e-12)
+
+
+def test_many_parameters_of_one_buffer():
+    """Views of one flat array are fine, whatever their number and order, as long as none overlaps another."""
+    flat, slopes = np.ones(3000), np.ones(3000)
+    views = [flat[i::1000] for i in range(1000)][::-1]
+    fl.SGD(lr=0.5).update(views, [slopes[i::1000] for i in range(1000)])
+    assert (flat == 0.5).all()
+    with pytest.raises(ValueError, match=r"params\[0\] and params\[1000\] share memory"):
+        fl.SGD(lr=0.5).update([*views, flat[999:1000]], [slopes[i::1000] for i in range(1000)] + [slopes[:1]])
+    assert (flat == 0.5).all()

@@ -130,7 +130,10 @@ def run(code, **environment):
         ({"FASTLOSS_NUM_THREADS": "3"}, 3),
         ({"OMP_NUM_THREADS": "5"}, 5),
         ({"OMP_NUM_THREADS": "5", "FASTLOSS_NUM_THREADS": "2"}, 2),
-        ({"FASTLOSS_NUM_THREADS": ""}, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None),
+        (
+            {"FASTLOSS_NUM_THREADS": ""},
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        ),
     ],
 )
 def test_environment(environment, threads):

@@ -54,9 +54,10 @@ typedef uint64_t bits;
 #define FL_INF ((real)__builtin_inf())
 #define FL_NAN ((real)__builtin_nan(""))
 
-/* What a loss returns for one element: its value and its derivatives by y_pred. */
+/* What a loss returns for one element: its value and its derivatives by y_pred. Structs are made wider than
+ * 16 bytes: Clang returns smaller ones of floats as <2 x float>, and then leaves the loop scalar. */
 typedef struct {
-    real value, grad, hess;
+    real value, grad, hess, unused[2];
 } vgh;
 
 /* The constants of a loss, in the order in which its Python entry returns them. */

@@ -79,26 +79,28 @@
 #endif
 #define FL_LOG2E R(1.44269504088896340736)
 
-/* An unevaluated sum hi + lo, |lo| <= ulp(hi). */
+/* An unevaluated sum hi + lo, |lo| <= ulp(hi); as wide as vgh, for the same reason. */
 typedef struct {
-    real hi, lo;
+    real hi, lo, unused[3];
 } pair;
+
+static FL_INLINE pair fl_pair(real hi, real lo) { return (pair){ .hi = hi, .lo = lo }; }
 
 static FL_INLINE pair fl_sum(real a, real b)
 {
     const real s = a + b;
-    return (pair){ s, fl_sum_error(a, b, s) };
+    return fl_pair(s, fl_sum_error(a, b, s));
 }
 
 static FL_INLINE pair fl_product(real a, real b)
 {
     const real p = a * b;
-    return (pair){ p, fl_product_error(a, b, p) };
+    return fl_pair(p, fl_product_error(a, b, p));
 }
 
 static FL_INLINE pair fl_choose_pair(int yes, pair a, pair b)
 {
-    return (pair){ fl_choose(yes, a.hi, b.hi), fl_choose(yes, a.lo, b.lo) };
+    return fl_pair(fl_choose(yes, a.hi, b.hi), fl_choose(yes, a.lo, b.lo));
 }
 
 /* a / b with its rounding error. */
@@ -107,21 +109,21 @@ static FL_INLINE pair fl_quotient(pair a, real b)
     const real q = a.hi / b;
     const pair back = fl_product(q, b);
     const real lo = (((a.hi - back.hi) - back.lo) + a.lo) / b;
-    return (pair){ q, lo == lo ? lo : R(0) };
+    return fl_pair(q, lo == lo ? lo : R(0));
 }
 
 static FL_INLINE pair fl_square(pair a)
 {
     const pair square = fl_product(a.hi, a.hi);
     const real lo = square.lo + R(2) * a.hi * a.lo;
-    return (pair){ square.hi, lo == lo ? lo : R(0) };
+    return fl_pair(square.hi, lo == lo ? lo : R(0));
 }
 
 static FL_INLINE pair fl_scale(real w, pair a)
 {
     const pair product = fl_product(w, a.hi);
     const real lo = product.lo + w * a.lo;
-    return (pair){ product.hi, lo == lo ? lo : R(0) };
+    return fl_pair(product.hi, lo == lo ? lo : R(0));
 }
 
 /* e^x = (1 + p) * s1 * s2: x = k ln 2 + r, p = e^r - 1. 2^k comes in two halves, so that results in
@@ -150,7 +152,7 @@ static FL_INLINE real fl_expm1_of(exp_parts e)
     return e.x > R(40) ? fl_exp_of(e) : fl_fma(s, e.p, s - R(1));
 }
 
-static FL_INLINE real fl_exp(real x) { return fl_exp_of(fl_exp_parts((pair){ x, R(0) })); }
+static FL_INLINE real fl_exp(real x) { return fl_exp_of(fl_exp_parts(fl_pair(x, R(0)))); }
 static FL_INLINE real fl_exp_pair(pair x) { return fl_exp_of(fl_exp_parts(x)); }
 static FL_INLINE real fl_expm1_pair(pair x) { return fl_expm1_of(fl_exp_parts(x)); }
 
@@ -161,7 +163,7 @@ static FL_INLINE real fl_expm1_pair(pair x) { return fl_expm1_of(fl_exp_parts(x)
 static FL_INLINE real fl_lowered(real x) { return x * (R(1) / (real)((bits)1 << FL_LIFT)); }
 
 typedef struct {
-    real lifted, minus_one; /* 2^FL_LIFT e^-a, and e^-a - 1 */
+    real lifted, minus_one, unused[3]; /* 2^FL_LIFT e^-a, and e^-a - 1 */
 } exp_minus;
 
 static FL_INLINE exp_minus fl_exp_minus_parts(real a, real a_lo)
@@ -172,7 +174,8 @@ static FL_INLINE exp_minus fl_exp_minus_parts(real a, real a_lo)
     const real scale = fl_from_bits((fl_to_bits(magic) + (FL_BIAS + FL_LIFT)) << FL_MANTISSA);
     const real s = fl_lowered(scale);
     const int zero = a > FL_EXP_ZERO;
-    return (exp_minus){ zero ? R(0) : (R(1) + p) * scale, zero ? R(-1) : fl_fma(s, p, s - R(1)) };
+    return (exp_minus){ .lifted = zero ? R(0) : (R(1) + p) * scale,
+                        .minus_one = zero ? R(-1) : fl_fma(s, p, s - R(1)) };
 }
 
 static FL_INLINE real fl_lifted_exp_minus(real a) { return fl_exp_minus_parts(a, R(0)).lifted; }
@@ -207,7 +210,7 @@ static FL_INLINE pair fl_log_pair(real u, real c)
     const real limit = u == R(0) ? -FL_INF : u == FL_INF ? u : FL_NAN;
     const int finite = (u > R(0)) & (u < FL_INF);
     const real sum = hi + lo;
-    return (pair){ finite ? sum : limit, finite ? lo - (sum - hi) : R(0) };
+    return fl_pair(finite ? sum : limit, finite ? lo - (sum - hi) : R(0));
 }
 
 static FL_INLINE real fl_log(real x) { return fl_log_pair(x, R(0)).hi; }

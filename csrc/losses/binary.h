@@ -86,7 +86,7 @@ static FL_INLINE vgh perceptron(real y, real s, params c)
 /* y e^-s + (1-y) e^s */
 static FL_INLINE vgh exponential(real y, real s, params c)
 {
-    const real down = fl_times_exp(y, (pair){ -s, R(0) }), up = fl_times_exp(R(1) - y, (pair){ s, R(0) });
+    const real down = fl_times_exp(y, fl_pair(-s, R(0))), up = fl_times_exp(R(1) - y, fl_pair(s, R(0)));
     (void)c;
     return (vgh){ .value = down + up, .grad = up - down, .hess = down + up };
 }

@@ -15,7 +15,7 @@ static FL_INLINE vgh poisson(real y, real s, params c)
 /* s + y e^-s */
 static FL_INLINE vgh gamma(real y, real s, params c)
 {
-    const real e = fl_times_exp(y, (pair){ -s, R(0) });
+    const real e = fl_times_exp(y, fl_pair(-s, R(0)));
     (void)c;
     return (vgh){ .value = e == FL_INF ? e : s + e, .grad = R(1) - e, .hess = e };
 }
@@ -47,7 +47,7 @@ static FL_INLINE vgh tweedie(real y, real s, params c)
 static FL_INLINE vgh negative_binomial(real y, real s, params c)
 {
     const int positive = s > R(0);
-    const pair below = { -fl_fabs(s), R(0) };
+    const pair below = fl_pair(-fl_fabs(s), R(0));
     const real t = fl_exp_pair(below), ke = positive ? c.a / t : c.a * t;
     const int direct = positive & (ke > R(1));
     const real log_sum = fl_log_sum(direct ? c.a : R(1), direct ? t : ke).hi;

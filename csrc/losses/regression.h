@@ -173,7 +173,7 @@ static FL_INLINE vgh welsch(real y, real p, params c)
 {
     const real r = p - y;
     const pair x2 = fl_scaled_square(y, p, c.a);
-    const exp_parts parts = fl_exp_parts((pair){ -x2.hi, -x2.lo });
+    const exp_parts parts = fl_exp_parts(fl_pair(-x2.hi, -x2.lo));
     const real curve = (R(1) - R(2) * x2.hi) - R(2) * x2.lo;
     return (vgh){ .value = R(-0.5) * c.a * c.a * fl_expm1_of(parts),
                   .grad = fl_times_exp_of(r, parts),
@@ -211,8 +211,8 @@ static FL_INLINE vgh barron(real y, real p, params c)
     const int huge = z > R(0x1p60);
     const pair log_x = fl_log_pair(huge ? a : R(1) + z, huge ? R(0) : fl_sum(R(1), z).lo);
     const pair wide = fl_sum(R(2) * log_x.hi, -c.d);
-    const pair log1p_z = { huge ? wide.hi : log_x.hi, huge ? wide.lo + R(2) * log_x.lo : log_x.lo };
-    const pair gauss = { R(-0.5) * x2.hi, R(-0.5) * x2.lo };
+    const pair log1p_z = fl_pair(huge ? wide.hi : log_x.hi, huge ? wide.lo + R(2) * log_x.lo : log_x.lo);
+    const pair gauss = fl_pair(R(-0.5) * x2.hi, R(-0.5) * x2.lo);
     const pair up = fl_scale(R(0.5) * c.a, log1p_z), down = fl_scale(R(0.5) * c.a - R(1), log1p_z);
     const real rise = fl_expm1_pair(fl_choose_pair(exp_limit, gauss, up));
     const exp_parts power = fl_exp_parts(fl_choose_pair(exp_limit, gauss, down));

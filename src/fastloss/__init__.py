@@ -33,7 +33,7 @@ _core.select_level(_os.environ.get("FASTLOSS_ISA"))
 _from_environment()
 globals().update(registered)
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "SGD",
     "Loss",
     "__version__",

@@ -53,7 +53,12 @@ def _info(arguments: argparse.Namespace) -> int:
 
 def _bench(arguments: argparse.Namespace) -> int:
     with fl.threads(arguments.threads or fl.get_num_threads()):
-        bench.report(Console(), arguments.losses or bench.DEFAULT, arguments.n, arguments.dtype)
+        bench.report(
+            Console(color=not arguments.no_color),
+            arguments.losses or bench.DEFAULT,
+            arguments.n,
+            arguments.dtype,
+        )
     return 0
 
 
@@ -74,11 +79,15 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="fastloss", description=f"fastloss {fl.__version__}: loss functions on NumPy arrays")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    plain = Parser(add_help=False)
+    plain.add_argument("--no-color", action="store_true", help="plain text, without a live display")
 
-    info = commands.add_parser("info", help="show the version, the SIMD level and the number of threads")
+    info = commands.add_parser(
+        "info", parents=[plain], help="show the version, the SIMD level and the number of threads"
+    )
     info.set_defaults(run=_info)
 
-    speed = commands.add_parser("bench", help="time losses against NumPy and scikit-learn")
+    speed = commands.add_parser("bench", parents=[plain], help="time losses against NumPy and scikit-learn")
     speed.add_argument("losses", nargs="*", type=_loss, metavar="LOSS", help="default: a handful of them")
     speed.add_argument(
         "--n", type=_size, default=1_000_000, help="elements of the arrays (default %(default)s)"
@@ -89,12 +98,13 @@ def _parser() -> Parser:
     speed.add_argument("--threads", type=_threads, metavar="N", help="default: as `info` shows")
     speed.set_defaults(run=_bench)
 
-    demo = commands.add_parser("demo", help="fit models to data, compare with scikit-learn, draw pictures")
+    demo = commands.add_parser(
+        "demo", parents=[plain], help="fit models to data, compare with scikit-learn, draw pictures"
+    )
     demo.add_argument(
         "--output", type=Path, default=Path("fastloss-demo"), metavar="DIR", help="default ./%(default)s"
     )
     demo.add_argument("--quick", action="store_true", help="time smaller arrays")
-    demo.add_argument("--no-color", action="store_true", help="plain text, without a live display")
     demo.set_defaults(run=_demo)
     return parser
 

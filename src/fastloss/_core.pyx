@@ -179,12 +179,30 @@ cdef int reduction_code(reduction) except -1:
 
 def overlaps_itself(array):
     """Whether two elements of a writeable view may share memory (an as_strided window, a broadcast)."""
+    if array.flags.c_contiguous:
+        return False
     extent = array.itemsize
     for stride, length in sorted((abs(s), n) for s, n in zip(array.strides, array.shape) if n > 1):
         if stride < extent:
             return True
         extent += stride * (length - 1)
     return False
+
+
+def memory_range(ndarray array):
+    """The addresses between which an array lies: (first byte, behind the last)."""
+    cdef size_t low = <size_t>cnp.PyArray_DATA(array), high = low + cnp.PyArray_ITEMSIZE(array)
+    cdef Py_ssize_t reach
+    cdef int d
+    if cnp.PyArray_SIZE(array) == 0:
+        return low, low
+    for d in range(cnp.PyArray_NDIM(array)):
+        reach = (cnp.PyArray_DIM(array, d) - 1) * cnp.PyArray_STRIDE(array, d)
+        if reach < 0:
+            low += reach
+        else:
+            high += reach
+    return low, high
 
 
 cdef ndarray check_out(str name, out, shape, dtype):
@@ -194,7 +212,7 @@ cdef ndarray check_out(str name, out, shape, dtype):
         raise TypeError(f"{name} must be a NumPy array of shape {shape} and dtype {dtype}, got {type(out).__name__}")
     if out.shape != shape:
         raise ValueError(f"{name} has shape {out.shape}, but the result has {shape}; pass np.empty({shape}, {str(dtype)!r})")
-    if out.dtype.newbyteorder("=") != dtype:
+    if out.dtype != dtype and out.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{name} has dtype {out.dtype}, but the result is {dtype}; pass np.empty({shape}, {str(dtype)!r})")
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only; pass a writeable array or a copy of it")
@@ -211,6 +229,14 @@ cdef bint same_memory(ndarray a, ndarray b):
         and (<object>a).shape == (<object>b).shape
         and (<object>a).strides == (<object>b).strides
     )
+
+
+cdef bint overlaps_any(ndarray out, list inputs):
+    """Whether an output overlaps an input other than exactly."""
+    for a in inputs:
+        if out is not a and np.may_share_memory(out, a) and not same_memory(out, a):
+            return True
+    return False
 
 
 cdef list outputs_of(int wanted, out, shape, dtype, int reduction, int kind):
@@ -450,12 +476,9 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
     results = []
     inputs = [a for a in (y, p, w) if a is not None]
     for i, given in enumerate(arrays):
-        if summed_scalar or given is None or any(
-            np.may_share_memory(given, a) and not same_memory(given, a) for a in inputs
-        ):
+        result = given
+        if summed_scalar or given is None or overlaps_any(given, inputs):
             result = np.empty(shape, dtype)
-        else:
-            result = given
         results.append(result)
         describe(&call.out[i], result, type_code(result))
 

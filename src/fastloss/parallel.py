@@ -111,4 +111,6 @@ def from_environment() -> None:
         try:
             set_num_threads(int(value))
         except ValueError:
-            raise ImportError(f"FASTLOSS_NUM_THREADS must be an integer of 1 to 1024, got {value!r}") from None
+            raise ImportError(
+                f"FASTLOSS_NUM_THREADS must be an integer of 1 to 1024, got {value!r}"
+            ) from None

@@ -124,7 +124,9 @@ def loss_doc(declaration: Callable[..., Constants]) -> str:
     own = [part.partition("\n")[2].partition("\n")[2] for part in rest if part.startswith("Parameters")]
     others = [part for part in rest if not part.startswith("Parameters")]
     arguments = "\n".join(["Parameters\n----------", _INPUTS, *own, _OPTIONS])
-    returns = _returns("float, or ndarray\n    An array with reduction 'none', else a Python float, summed in double.")
+    returns = _returns(
+        "float, or ndarray\n    An array with reduction 'none', else a Python float, summed in double."
+    )
     return "\n\n".join([intro, arguments, returns, _RAISES, *others])
 
 
@@ -143,5 +145,7 @@ def method_doc(name: str, method: str) -> str:
     }[method]
     own = f"**params\n    The parameters of `{name}`; its own documentation explains them."
     arguments = "\n".join(["Parameters\n----------", _INPUTS, own, _OPTIONS])
-    returns = _returns(f"{returns}\n    Of the shape of `y_pred`; for a scalar `y_pred`, the sum over `y_true`.")
+    returns = _returns(
+        f"{returns}\n    Of the shape of `y_pred`; for a scalar `y_pred`, the sum over `y_true`."
+    )
     return "\n\n".join([intro, arguments, returns, _RAISES])

@@ -83,10 +83,17 @@ class SGD:
         self.weight_decay = weight_decay
         self.nesterov = nesterov
         self._velocity: dict[Hashable, NDArray[Any]] = {}
+        self._checked: tuple[Any, tuple[float, float, float, float]] | None = None
         self._constants()
 
     def _constants(self) -> tuple[float, float, float, float]:
-        """Check the hyperparameters and return lr, weight_decay, momentum and 1 - dampening."""
+        """Return lr, weight_decay, momentum and 1 - dampening, checked if they have changed."""
+        given = (self.lr, self.momentum, self.dampening, self.weight_decay, self.nesterov)
+        if self._checked is None or self._checked[0] != given:
+            self._checked = given, self._check()
+        return self._checked[1]
+
+    def _check(self) -> tuple[float, float, float, float]:
         lr = nonnegative(lr=self.lr)
         momentum = nonnegative(momentum=self.momentum)
         dampening = finite(dampening=self.dampening)
@@ -120,32 +127,29 @@ class SGD:
         pairs = _paired(params, grads)
         arrays = {key: (_param(name, p), _grad(name, p, g)) for key, name, p, g in pairs}
         _refuse_shared(arrays)
-        started = {key: self._velocity.get(key) for key in arrays} if momentum else {}
-        for key, velocity in started.items():
-            shape, dtype = arrays[key][0].shape, arrays[key][0].dtype.newbyteorder("=")
-            if velocity is not None and (velocity.shape != shape or velocity.dtype != dtype):
-                raise ValueError(
-                    f"params{_label(key)} has shape {shape} and dtype {dtype}, but its velocity of earlier "
-                    f"updates has {velocity.shape} and {velocity.dtype}; use a new SGD for other parameters"
-                )
-        fresh = {
-            key: np.zeros(arrays[key][0].shape, arrays[key][0].dtype.newbyteorder("="))
-            for key, velocity in started.items()
-            if velocity is None
-        }
+        fresh = self._fresh_velocities(arrays) if momentum else {}
         self._velocity.update(fresh)
+        nesterov = bool(self.nesterov)
         for key, (param, grad) in arrays.items():
             velocity = self._velocity[key] if momentum else None
-            _core.sgd_update(
-                param,
-                grad,
-                velocity,
-                bool(self.nesterov),
-                lr,
-                weight_decay,
-                momentum,
-                1.0 if key in fresh else gain,
-            )
+            enters = 1.0 if key in fresh else gain  # the first gradient enters whole
+            _core.sgd_update(param, grad, velocity, nesterov, lr, weight_decay, momentum, enters)
+
+    def _fresh_velocities(
+        self, arrays: Mapping[Hashable, tuple[NDArray[Any], Any]]
+    ) -> dict[Hashable, NDArray[Any]]:
+        """Return zeros for the parameters that have no velocity yet; check the velocities of the others."""
+        fresh = {}
+        for key, (param, _) in arrays.items():
+            velocity, dtype = self._velocity.get(key), param.dtype.newbyteorder("=")
+            if velocity is None:
+                fresh[key] = np.zeros(param.shape, dtype)
+            elif velocity.shape != param.shape or velocity.dtype != dtype:
+                raise ValueError(
+                    f"params{_label(key)} has shape {param.shape} and dtype {dtype}, but its velocity of earlier "
+                    f"updates has {velocity.shape} and {velocity.dtype}; use a new SGD for other parameters"
+                )
+        return fresh
 
     def state_dict(self) -> dict[str, Any]:
         """Return the hyperparameters and a copy of the velocities.
@@ -175,9 +179,7 @@ class SGD:
         """
         expected = {*_HYPERPARAMETERS, "velocity"}
         if set(state) != expected:
-            raise ValueError(
-                f"state must have the entries {sorted(expected)}, got {sorted(map(str, state))}"
-            )
+            raise ValueError(f"state must have the entries {sorted(expected)}, got {sorted(map(str, state))}")
         loaded = SGD(**{name: state[name] for name in _HYPERPARAMETERS})
         for key, velocity in state["velocity"].items():
             loaded._velocity[key] = _param(f"velocity{_label(key)}", velocity).astype(
@@ -203,10 +205,14 @@ def _paired(params: Arrays, grads: Arrays) -> Iterable[tuple[Hashable, str, Any,
             raise TypeError(f"grads must be a mapping as params is, got {type(grads).__name__}")
         if params.keys() != grads.keys():
             odd = sorted(map(repr, params.keys() ^ grads.keys()))
-            raise ValueError(f"params and grads must have the same keys; only one of them has {', '.join(odd)}")
+            raise ValueError(
+                f"params and grads must have the same keys; only one of them has {', '.join(odd)}"
+            )
         return [(key, _label(key), p, grads[key]) for key, p in params.items()]
     if not isinstance(params, Sequence) or isinstance(params, str | bytes):
-        raise TypeError(f"params must be an array, a sequence or a mapping of arrays, got {type(params).__name__}")
+        raise TypeError(
+            f"params must be an array, a sequence or a mapping of arrays, got {type(params).__name__}"
+        )
     if not isinstance(grads, Sequence) or isinstance(grads, str | bytes):
         raise TypeError(f"grads must be a sequence as params is, got {type(grads).__name__}")
     if len(params) != len(grads):
@@ -216,7 +222,9 @@ def _paired(params: Arrays, grads: Arrays) -> Iterable[tuple[Hashable, str, Any,
 
 def _param(name: str, param: Any) -> NDArray[Any]:
     if not isinstance(param, np.ndarray) or isinstance(param, np.ma.MaskedArray | np.matrix):
-        raise TypeError(f"params{name} must be a NumPy array, to be updated in place; got {type(param).__name__}")
+        raise TypeError(
+            f"params{name} must be a NumPy array, to be updated in place; got {type(param).__name__}"
+        )
     if param.dtype.kind != "f" or param.dtype.itemsize not in (4, 8):
         raise TypeError(
             f"params{name} has dtype {param.dtype}; only float32 and float64 can be updated in place, "
@@ -238,9 +246,23 @@ def _grad(name: str, param: NDArray[Any], grad: Any) -> NDArray[Any]:
 
 def _refuse_shared(arrays: Mapping[Hashable, tuple[NDArray[Any], NDArray[Any]]]) -> None:
     """No parameter may be moved twice, nor change a gradient that is still to be read."""
-    for key, (param, _) in arrays.items():
-        for other, (second, grad) in arrays.items():
-            if key != other and np.shares_memory(param, second):
-                raise ValueError(f"params{_label(key)} and params{_label(other)} share memory; pass each once")
-            if key != other and np.shares_memory(param, grad):
-                raise ValueError(f"grads{_label(other)} shares memory with params{_label(key)}; pass a copy")
+    if len(arrays) < 2:
+        return
+    ranges = sorted(
+        (*_core.memory_range(array), is_grad, i, key, array)
+        for i, (key, pair) in enumerate(arrays.items())
+        for is_grad, array in enumerate(pair)
+    )
+    active: list[tuple[Any, ...]] = []
+    for entry in ranges:
+        low, _, is_grad, i, key, array = entry
+        active = [other for other in active if other[1] > low]
+        for _, _, other_is_grad, j, other_key, other in active:
+            if i == j or (is_grad and other_is_grad) or not np.shares_memory(array, other):
+                continue
+            if is_grad or other_is_grad:
+                grad, param = (key, other_key) if is_grad else (other_key, key)
+                raise ValueError(f"grads{_label(grad)} shares memory with params{_label(param)}; pass a copy")
+            first, second = (key, other_key) if i < j else (other_key, key)
+            raise ValueError(f"params{_label(first)} and params{_label(second)} share memory; pass each once")
+        active.append(entry)
