@@ -3,6 +3,8 @@
 
 import numpy as np
 
+from fastloss import _arguments
+
 cimport numpy as cnp
 from numpy cimport ndarray
 
@@ -124,31 +126,13 @@ cdef inline bint is_real(ndarray array) noexcept:
 
 
 cpdef ndarray as_array(str name, x):
-    """`x` as a plain array of real numbers, or an error that names the argument and says what to do."""
     if type(x) is ndarray and is_real(<ndarray>x):
         return x
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name} is a masked array; pass {name}.filled(...) and a sample_weight that is 0 where it is masked"
-        )
-    if isinstance(x, np.matrix):
-        raise TypeError(f"{name} is a np.matrix; pass np.asarray({name})")
-    if hasattr(x, "toarray") and not isinstance(x, ndarray):
-        raise TypeError(f"{name} is sparse ({type(x).__name__}); pass {name}.toarray()")
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"{name} is not an array: {error}") from None
-    if not is_real(array):
-        advice = {
-            "c": "pass its real part, or its absolute value",
-            "O": "pass numbers: None, Decimal and nested lists of different lengths have no NumPy dtype",
-            "U": f"convert it with np.asarray({name}, dtype=float) or encode the labels",
-            "S": f"convert it with np.asarray({name}, dtype=float) or encode the labels",
-            "f": f"pass {name}.astype(np.float64)",
-        }.get(array.dtype.kind, "pass real numbers")
-        raise TypeError(f"{name} has dtype {array.dtype}, which is not a real number type; {advice}")
-    return array
+    return _arguments.convert(name, x)
+
+
+cdef bint is_float(ndarray array) noexcept:
+    return kind_of(array) == c"f"
 
 
 cdef bint fits_single(ndarray array) noexcept:
@@ -156,17 +140,7 @@ cdef bint fits_single(ndarray array) noexcept:
     return cnp.PyArray_ITEMSIZE(array) <= (4 if is_float(array) else 2)
 
 
-cdef bint is_float(ndarray array) noexcept:
-    return kind_of(array) == c"f"
-
-
-cdef str text(shape):
-    return "a scalar" if shape == () else f"shape {shape}"
-
-
 cdef int reduction_code(reduction) except -1:
-    if reduction is _MEAN:
-        return MEAN
     if isinstance(reduction, str):
         if reduction == "mean":
             return MEAN
@@ -175,18 +149,6 @@ cdef int reduction_code(reduction) except -1:
         if reduction == "none":
             return NONE
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-
-
-def overlaps_itself(array):
-    """Whether two elements of a writeable view may share memory (an as_strided window, a broadcast)."""
-    if array.flags.c_contiguous:
-        return False
-    extent = array.itemsize
-    for stride, length in sorted((abs(s), n) for s, n in zip(array.strides, array.shape) if n > 1):
-        if stride < extent:
-            return True
-        extent += stride * (length - 1)
-    return False
 
 
 def memory_range(ndarray array):
@@ -203,22 +165,6 @@ def memory_range(ndarray array):
         else:
             high += reach
     return low, high
-
-
-cdef ndarray check_out(str name, out, shape, dtype):
-    if type(out) is not ndarray and not (
-        isinstance(out, ndarray) and not isinstance(out, (np.ma.MaskedArray, np.matrix))
-    ):
-        raise TypeError(f"{name} must be a NumPy array of shape {shape} and dtype {dtype}, got {type(out).__name__}")
-    if out.shape != shape:
-        raise ValueError(f"{name} has shape {out.shape}, but the result has {shape}; pass np.empty({shape}, {str(dtype)!r})")
-    if out.dtype != dtype and out.dtype.newbyteorder("=") != dtype:
-        raise TypeError(f"{name} has dtype {out.dtype}, but the result is {dtype}; pass np.empty({shape}, {str(dtype)!r})")
-    if not out.flags.writeable:
-        raise ValueError(f"{name} is read-only; pass a writeable array or a copy of it")
-    if overlaps_itself(out):
-        raise ValueError(f"{name} has elements that share memory; pass np.empty({shape}, {str(dtype)!r})")
-    return out
 
 
 cdef bint same_memory(ndarray a, ndarray b):
@@ -239,36 +185,14 @@ cdef bint overlaps_any(ndarray out, list inputs):
     return False
 
 
-cdef list outputs_of(int wanted, out, shape, dtype, int reduction, int kind):
-    """The arrays that `out` offers, checked; None where one is to be made."""
-    if out is None:
-        return [None] * wanted
-    if kind == VALUE and reduction != NONE:
-        raise ValueError("out= needs reduction='none': with 'mean' and 'sum' the value is a Python float")
-    names = ["out"]
-    if kind == VALUE_AND_GRAD and reduction != NONE and isinstance(out, tuple) and len(out) == 2:
-        if out[0] is not None:
-            raise ValueError("out[0] must be None: with reduction 'mean' and 'sum' the value is a Python float")
-        names, out = ["out[1]"], (out[1],)
-    elif wanted == 2:
-        parts = "gradient, hessian" if kind == GRAD_AND_HESS else "value, gradient"
-        if not isinstance(out, tuple) or len(out) != 2:
-            raise TypeError(f"out= must be a tuple ({parts}) here; None in it stands for a new array")
-        names = ["out[0]", "out[1]"]
-    else:
-        out = (out,)
-    arrays = [
-        None if array is None else check_out(name, array, shape, dtype) for name, array in zip(names, out)
-    ]
-    if wanted == 2 and arrays[0] is not None and arrays[1] is not None and np.may_share_memory(*arrays):
-        raise ValueError("out[0] and out[1] share memory; pass two separate arrays")
-    return arrays
-
-
-cdef inline int n_outputs(int which) noexcept:
-    if which == FL_PASS_check or which == FL_PASS_sum:
-        return 0
-    return 2 if which == FL_PASS_value_grad or which == FL_PASS_grad_hess else 1
+cdef tuple parts_of(int kind, int reduction):
+    """What a call returns."""
+    if kind == GRAD:
+        return ("gradient",)
+    if kind == GRAD_AND_HESS:
+        return ("gradient", "hessian")
+    value = "value" if reduction == NONE else "float"
+    return (value,) if kind == VALUE else (value, "gradient")
 
 
 # ---- one call ---------------------------------------------------------------------------------------
@@ -305,7 +229,6 @@ cdef object straight(Loss loss, int kind, ndarray y, ndarray p):
     cdef fl_call call
     cdef double total
     cdef int which = pass_of(kind, MEAN), number = cnp.PyArray_TYPE(y), i
-    cdef tuple results = None
     cdef ndarray first = None, second = None
 
     call.real_bytes = 8 if number == cnp.NPY_FLOAT64 else 4
@@ -353,14 +276,8 @@ cdef fl_call domain_check(Loss loss, const fl_call *call) noexcept:
 cdef object refuse_domain(Loss loss, const fl_call *call, y, p):
     """Raise for the first element outside of the loss's domain."""
     cdef fl_call check = domain_check(loss, call)
-    cdef Py_ssize_t i, at = fl_first_violation(&check)
-    shape = tuple(call.shape[i] for i in range(call.ndim))
-    index = tuple(int(k) for k in np.unravel_index(at, shape))
-    y, p = (a[index] if (<object>a).shape else a[()] for a in (y, p))
-    where = index[0] if len(index) == 1 else index
-    raise ValueError(
-        f"{loss.name}: {fl_loss_requirement(loss.id).decode()}; "
-        f"got y_true={y}, y_pred={p}" + (f" at index {where}" if index else "")
+    _arguments.refuse_domain(
+        loss.name, fl_loss_requirement(loss.id).decode(), fl_first_violation(&check), y, p
     )
 
 
@@ -374,10 +291,8 @@ cdef double total_weight(fl_call *call, ndarray weight) except? -1:
     sums.scale = 1
     for i in range(FL_OUTPUTS):
         sums.out[i].data = NULL
-    if run(&sums, &total):
-        bad = np.argwhere(~np.isfinite(weight))[:1].tolist()
-        raise ValueError(f"sample_weight must be finite; found {weight[tuple(bad[0])] if bad else 'a value beyond float32'}"
-                         + (f" at index {bad[0][0] if len(bad[0]) == 1 else tuple(bad[0])}" if bad and bad[0] else ""))
+    if run(&sums, &total) or total - total != 0:
+        _arguments.refuse_weight(weight, "float32" if sums.real_bytes == 4 else "float64")
     return total
 
 
@@ -413,10 +328,7 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
     y_shape, p_shape = (<object>y).shape, (<object>p).shape
 
     if y_shape != p_shape and y_shape != () and p_shape != ():
-        raise ValueError(
-            f"y_true has {text(y_shape)} and y_pred has {text(p_shape)}; pass equal shapes, or one scalar"
-            + ("; y_true.ravel() and y_pred.ravel() would match" if cnp.PyArray_SIZE(y) == cnp.PyArray_SIZE(p) else "")
-        )
+        _arguments.refuse_shapes(y, p)
     cdef bint summed_scalar = p_shape == () and y_shape != () and reduction != NONE and kind != VALUE
     cdef ndarray shaped = y if p_shape == () else p
     shape = (<object>shaped).shape
@@ -450,21 +362,20 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
     for i in range(FL_OUTPUTS):
         call.out[i].data = NULL
 
-    arrays = outputs_of(n_outputs(which), out, p_shape if summed_scalar else shape, dtype, reduction, kind)
+    parts = parts_of(kind, reduction)
+    result_shape = p_shape if summed_scalar else shape
+    if out is None:
+        arrays = [None for part in parts if part != "float"]
+    else:
+        arrays = _arguments.check_outputs(out, parts, result_shape, dtype)
     if call.size == 0 and reduction == MEAN:
         raise ValueError("y_true and y_pred are empty, and the mean of nothing is undefined; use reduction='sum'")
 
     weights = call.size
     if sample_weight is not None:
         w = as_array("sample_weight", sample_weight)
-        try:
-            if (<object>w).shape != shape:
-                w = np.broadcast_to(w, shape)
-        except ValueError:
-            raise ValueError(
-                f"sample_weight has {text((<object>w).shape)}, which does not broadcast to the {text(shape)} "
-                f"of y_true and y_pred" + ("; one weight a row is sample_weight[:, None]" if len(shape) == 2 else "")
-            ) from None
+        if (<object>w).shape != shape:
+            w = _arguments.broadcast_weight(w, shape)
         describe(&call.in_[2], w, type_code(w))
         weights = total_weight(&call, w)
         if weights == 0 and reduction == MEAN and np.any(w):
@@ -496,9 +407,8 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
         if given is not None and given is not results[i]:
             given[...] = results[i]
             results[i] = given
-    if reduction != NONE and kind in (VALUE, VALUE_AND_GRAD):
-        value = total / divisor
-        results.insert(0, value)
+    if parts[0] == "float":
+        results.insert(0, total / divisor)
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -616,6 +526,8 @@ cdef class Loss:
 
     @property
     def __signature__(self):
+        from fastloss.registry import signature
+
         return signature(self)
 
     def __repr__(self):
@@ -668,7 +580,7 @@ cdef class Method:
 
     @property
     def __signature__(self):
-        return signature(self.__self__)
+        return self.__self__.__signature__
 
     def __repr__(self):
         return f"{self.__self__!r}.{self.__name__}"
@@ -683,19 +595,6 @@ cdef class Method:
 
     def __reduce__(self):
         return getattr, (self.__self__, self.__name__)
-
-
-cdef signature(Loss loss):
-    from inspect import Parameter, Signature
-
-    own = Signature.from_callable(loss.declaration, eval_str=True).parameters.values()
-    positional = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("y_true", "y_pred")]
-    common = {"sample_weight": None, "reduction": "mean", "out": None}
-    return Signature(
-        positional
-        + [p.replace(default=loss._params[p.name]) for p in own]
-        + [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in common.items()]
-    )
 
 
 cdef inline object evaluate(Loss loss, int kind, y_true, y_pred, sample_weight, reduction, out, dict params):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from inspect import cleandoc
+from inspect import Parameter, Signature, cleandoc
 from typing import ParamSpec
 
 from fastloss._core import Loss
@@ -87,6 +87,17 @@ def restore(name: str, params: dict[str, float | None]) -> Loss[...]:
     """Rebuild a loss from its pickle."""
     loss = get(name)
     return loss if loss.params == params else loss.bind(**params)
+
+
+def signature(loss: Loss[...]) -> Signature:
+    """Return the signature of a loss and its methods, with its present parameters as defaults."""
+    own = Signature.from_callable(loss.declaration, eval_str=True).parameters.values()
+    common = {"sample_weight": None, "reduction": "mean", "out": None}
+    return Signature(
+        [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("y_true", "y_pred")]
+        + [parameter.replace(default=loss.params[parameter.name]) for parameter in own]
+        + [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in common.items()]
+    )
 
 
 # What every loss's documentation says of the arguments that all losses share.

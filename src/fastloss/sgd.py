@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastloss import _core
+from fastloss._arguments import overlaps_itself
 from fastloss._checks import finite, nonnegative
 
 Arrays = NDArray[Any] | Sequence[NDArray[Any]] | Mapping[Any, NDArray[Any]]
@@ -232,7 +233,7 @@ def _param(name: str, param: Any) -> NDArray[Any]:
         )
     if not param.flags.writeable:
         raise ValueError(f"params{name} is read-only; pass a writeable array")
-    if _core.overlaps_itself(param):
+    if overlaps_itself(param):
         raise ValueError(f"params{name} has elements that share memory; pass a copy")
     return param
 

@@ -1,0 +1,149 @@
+"""The slow way of arguments: what is converted, what is refused, and what the errors say."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_ADVICE = {
+    "c": "pass its real part, or its absolute value",
+    "O": "pass numbers: None, Decimal and lists of different lengths have no numeric dtype",
+    "U": "convert it with np.asarray({name}, dtype=float), or encode the labels",
+    "S": "convert it with np.asarray({name}, dtype=float), or encode the labels",
+    "f": "pass {name}.astype(np.float64)",
+}
+
+
+def is_real(array: Array) -> bool:
+    """Whether the dtype is one that C reads: integers, booleans and floats of up to 64 bits."""
+    return array.dtype.kind in "fiub" and array.dtype.itemsize <= 8
+
+
+def convert(name: str, x: object) -> Array:
+    """Return `x` as a plain array of real numbers, or raise what names the argument and says what to do."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array; pass {name}.filled(...) and a sample_weight that is 0 where it is masked"
+        )
+    if isinstance(x, np.matrix):
+        raise TypeError(f"{name} is a np.matrix; pass np.asarray({name})")
+    if hasattr(x, "toarray") and not isinstance(x, np.ndarray):
+        raise TypeError(f"{name} is sparse ({type(x).__name__}); pass {name}.toarray()")
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} is not an array: {error}") from None
+    if not is_real(array):
+        advice = _ADVICE.get(array.dtype.kind, "pass real numbers").format(name=name)
+        raise TypeError(f"{name} has dtype {array.dtype}, which is not a real number type; {advice}")
+    return array
+
+
+def overlaps_itself(array: Array) -> bool:
+    """Whether two elements of a writeable view may share memory (an as_strided window, a broadcast)."""
+    if array.flags.c_contiguous:
+        return False
+    extent = array.itemsize
+    for stride, length in sorted(
+        (abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1
+    ):
+        if stride < extent:
+            return True
+        extent += stride * (length - 1)
+    return False
+
+
+def _check_out(name: str, out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray | np.matrix):
+        raise TypeError(
+            f"{name} must be a NumPy array of shape {shape} and dtype {dtype}, got {type(out).__name__}"
+        )
+    fitting = f"pass np.empty({shape}, {str(dtype)!r})"
+    if out.shape != shape:
+        raise ValueError(f"{name} has shape {out.shape}, but the result has {shape}; {fitting}")
+    if out.dtype != dtype and out.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"{name} has dtype {out.dtype}, but the result is {dtype}; {fitting}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} is read-only; pass a writeable array or a copy of it")
+    if overlaps_itself(out):
+        raise ValueError(f"{name} has elements that share memory; {fitting}")
+    return out
+
+
+def check_outputs(
+    out: Any, parts: tuple[str, ...], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> list[Array | None]:
+    """Return an array or None for each array among the results, which `parts` names; a float comes first."""
+    arrays = [part for part in parts if part != "float"]
+    if not arrays:
+        raise ValueError("out= needs reduction='none': with 'mean' and 'sum' the value is a Python float")
+    if parts[0] == "float" and isinstance(out, tuple) and len(out) == 2:
+        if out[0] is not None:
+            raise ValueError(
+                "out[0] must be None: with reduction 'mean' and 'sum' the value is a Python float"
+            )
+        given = {"out[1]": out[1]}
+    elif len(arrays) == 2:
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise TypeError(
+                f"out= must be a tuple ({', '.join(arrays)}) here; None in it stands for a new array"
+            )
+        given = {"out[0]": out[0], "out[1]": out[1]}
+    else:
+        given = {"out": out}
+    checked = [
+        None if array is None else _check_out(name, array, shape, dtype) for name, array in given.items()
+    ]
+    first, second = checked[0], checked[-1]
+    if len(checked) == 2 and first is not None and second is not None and np.may_share_memory(first, second):
+        raise ValueError("out[0] and out[1] share memory; pass two separate arrays")
+    return checked
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"shape {shape}" if shape else "a scalar"
+
+
+def _at(index: tuple[int, ...]) -> str:
+    return f" at index {index[0] if len(index) == 1 else index}" if index else ""
+
+
+def refuse_shapes(y: Array, p: Array) -> NoReturn:
+    """Raise for two shapes that differ, and neither is a scalar's."""
+    advice = "; y_true.ravel() and y_pred.ravel() would match" if y.size == p.size else ""
+    raise ValueError(
+        f"y_true has {_shape(y.shape)} and y_pred has {_shape(p.shape)}; pass equal shapes, or one scalar{advice}"
+    )
+
+
+def broadcast_weight(weight: Array, shape: tuple[int, ...]) -> Array:
+    """Return the weights in the shape of the arrays."""
+    try:
+        return np.broadcast_to(weight, shape)
+    except ValueError:
+        advice = "; one weight a row is sample_weight[:, None]" if len(shape) == 2 else ""
+        raise ValueError(
+            f"sample_weight has {_shape(weight.shape)}, which does not broadcast to the {_shape(shape)} "
+            f"of y_true and y_pred{advice}"
+        ) from None
+
+
+def refuse_weight(weight: Array, dtype: str) -> NoReturn:
+    """Raise for weights that are not all finite, in the dtype of the arithmetic or in sum."""
+    bad = np.argwhere(~np.isfinite(weight))
+    if not len(bad):
+        raise ValueError(f"sample_weight must be finite; its values or their sum are too large for {dtype}")
+    index = tuple(bad[0].tolist())
+    raise ValueError(f"sample_weight must be finite; found {weight[index]}{_at(index)}")
+
+
+def refuse_domain(name: str, requirement: str, flat_index: int, y: Array, p: Array) -> NoReturn:
+    """Raise for an element outside of a loss's domain."""
+    shape = y.shape or p.shape
+    index = tuple(int(i) for i in np.unravel_index(flat_index, shape))
+    y_true, y_pred = (a[index] if a.shape else a[()] for a in (y, p))
+    raise ValueError(f"{name}: {requirement}; got y_true={y_true}, y_pred={y_pred}{_at(index)}")
