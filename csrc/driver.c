@@ -28,19 +28,16 @@ typedef struct {
     _Alignas(64) char out[FL_OUTPUTS][FL_BLOCK * sizeof(double)];
 } scratch;
 
-/* A block of ones and then, for the rest of a last group of lanes, zeros: the weights of an unweighted
- * call. Reading them is free (they stay in L1), so no kernel has an unweighted twin. */
-typedef struct {
-    float f32[FL_BLOCK + FL_LANES];
-    double f64[FL_BLOCK + FL_LANES];
-} ones_then_zeros;
+/* The weights of an unweighted call: ones for one group of lanes, which the kernel reads again and again, and
+ * zeros for what fills up a last group. So no kernel has an unweighted twin. */
+#define SIXTEEN(x) x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x
+static const _Alignas(64) float ones_f32[2 * FL_LANES] = { SIXTEEN(1) };
+static const _Alignas(64) double ones_f64[2 * FL_LANES] = { SIXTEEN(1) };
 
-static _Alignas(64) ones_then_zeros ones;
-
-__attribute__((constructor)) static void fill_ones(void)
+static const void *ones_for(ptrdiff_t n, size_t size)
 {
-    for (int i = 0; i < FL_BLOCK; i++)
-        ones.f32[i] = 1, ones.f64[i] = 1;
+    const ptrdiff_t skip = n < FL_LANES ? FL_LANES - n : 0;
+    return size == sizeof(double) ? (const void *)(ones_f64 + skip) : (const void *)(ones_f32 + skip);
 }
 
 static int is_direct(const fl_call *call, const fl_array *a)
@@ -61,8 +58,7 @@ static int run_group(const fl_call *call, ptrdiff_t start, ptrdiff_t n, scratch 
     for (int i = 0; i < FL_INPUTS; i++) {
         const fl_array *a = &call->in[i];
         if (!a->data) {
-            in[i] =
-                size == 8 ? (const void *)(ones.f64 + FL_BLOCK - n) : (const void *)(ones.f32 + FL_BLOCK - n);
+            in[i] = ones_for(n, size);
         } else if (padded == n && is_direct(call, a)) {
             in[i] = a->data + start * size;
         } else {
@@ -80,7 +76,8 @@ static int run_group(const fl_call *call, ptrdiff_t start, ptrdiff_t n, scratch 
         out[i] = a->data && padded == n && is_direct(call, a) ? a->data + start * size : s->out[i];
     }
     *sum = 0;
-    const int violated = call->kernel(padded, in, out, call->constants, call->scale, sum);
+    const int violated =
+        call->kernel(padded, in, call->in[2].data ? FL_LANES : 0, out, call->constants, call->scale, sum);
     for (int i = 0; i < FL_OUTPUTS; i++)
         if (call->out[i].data && out[i] == (void *)s->out[i])
             fl_unpack(call, &call->out[i], start, n, s->out[i]);

@@ -17,9 +17,11 @@ enum {
 
 /* ---- kernels: one block, contiguous, one dtype ------------------------------------------------ */
 
-/* Returns whether an element violates the loss's domain; *sum is set by the passes that have one. */
-typedef int fl_kernel(ptrdiff_t n, const void *const *in, void *const *out, const double *constants,
-                      double scale, double *sum);
+/* Returns whether an element violates the loss's domain; *sum is set by the passes that have one. The third
+ * input advances by third_step for each FL_LANES elements: by FL_LANES, or by 0 to be read again and again.
+ */
+typedef int fl_kernel(ptrdiff_t n, const void *const *in, ptrdiff_t third_step, void *const *out,
+                      const double *constants, double scale, double *sum);
 
 typedef enum {
 #define LOSS(name, domain) FL_LOSS_##name,

@@ -15,13 +15,16 @@
 #include "losses/domains.def"
 #undef DOMAIN
 
-#define KERNEL(name)                                                                                \
-    static int FL_NAME(name)(ptrdiff_t n, const void *const *in, void *const *out, const double *k, \
-                             double scale, double *sum)
+#define KERNEL(name)                                                                                     \
+    static int FL_NAME(name)(ptrdiff_t n, const void *const *in, ptrdiff_t third_step, void *const *out, \
+                             const double *k, double scale, double *sum)
 
 /* huber_grad_f64_v3 and so on: the symbols that a profiler and the tests of the machine code see. */
-#define PASS(loss, domain, pass, outputs) \
-    KERNEL(loss##_##pass) { return fl_pointwise(loss, domain_##domain, outputs, n, in, out, k, scale, sum); }
+#define PASS(loss, domain, pass, outputs)                                                           \
+    KERNEL(loss##_##pass)                                                                           \
+    {                                                                                               \
+        return fl_pointwise(loss, domain_##domain, outputs, n, in, third_step, out, k, scale, sum); \
+    }
 #define LOSS(name, domain) FL_PASSES(PASS, name, domain)
 #include "losses.def"
 #undef LOSS
@@ -30,7 +33,7 @@
 #define SGD(name, use_velocity, nesterov)                     \
     KERNEL(name)                                              \
     {                                                         \
-        (void)scale, (void)sum;                               \
+        (void)third_step, (void)scale, (void)sum;             \
         return fl_sgd(use_velocity, nesterov, n, in, out, k); \
     }
 SGD(sgd_plain, 0, 0)
@@ -50,7 +53,7 @@ static FL_INLINE int domain_finite(real y, real p, params c)
 KERNEL(sum)
 {
     const void *const twice[] = { in[0], in[0], in[2] };
-    return fl_pointwise(identity, domain_finite, FL_SUM, n, twice, out, k, scale, sum);
+    return fl_pointwise(identity, domain_finite, FL_SUM, n, twice, third_step, out, k, scale, sum);
 }
 
 const fl_table FL_NAME(fl_table) = {

@@ -22,8 +22,8 @@ static FL_INLINE double fl_add_lanes(const double *x)
  * the derivatives. An element of weight 0 is absent: 0 even where the loss is inf or NaN. No
  * `restrict`: an output may be one of the inputs. */
 static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated, int outputs, ptrdiff_t n,
-                                  const void *const *in, void *const *out, const double *k, double scale,
-                                  double *sum)
+                                  const void *const *in, ptrdiff_t third_step, void *const *out,
+                                  const double *k, double scale, double *sum)
 {
     const real *y = in[0], *p = in[1], *w = in[2];
     real *first = out[0], *second = out[1];
@@ -32,13 +32,13 @@ static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated
     double lane[FL_LANES] = { 0 };
     int bad[FL_LANES] = { 0 };
 
-    for (ptrdiff_t i = 0; i < n; i += FL_LANES) {
+    for (ptrdiff_t i = 0; i < n; i += FL_LANES, w += third_step) {
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
             const real yi = y[i + l], pi = p[i + l];
             bad[l] |= violated(yi, pi, c);
             if (outputs) {
-                const real wi = w[i + l], wf = wi * factor;
+                const real wi = w[l], wf = wi * factor;
                 const vgh f = loss(yi, pi, c);
                 const real value = wi == R(0) ? R(0) : wi * f.value;
                 const real grad = wi == R(0) ? R(0) : wf * f.grad;
