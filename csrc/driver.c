@@ -2,8 +2,11 @@
 #include "fastloss.h"
 #include "pack.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #ifdef _OPENMP
@@ -23,9 +26,14 @@ enum {
 
 /* ---- one block --------------------------------------------------------------------------------- */
 
+/* Room for what is packed, a slot per operand: a last group of less than FL_LANES elements always is; whole
+ * blocks only of arrays that a kernel cannot read as they are. Blocks come from the heap, since threads may
+ * have small stacks. */
+enum { SLOTS = FL_INPUTS + FL_OUTPUTS };
 typedef struct {
-    _Alignas(64) char in[FL_INPUTS][FL_BLOCK * sizeof(double)];
-    _Alignas(64) char out[FL_OUTPUTS][FL_BLOCK * sizeof(double)];
+    _Alignas(64) char tail[SLOTS][FL_LANES * sizeof(double)];
+    char *blocks;
+    ptrdiff_t length; /* of a block, in elements */
 } scratch;
 
 /* The weights of an unweighted call: ones for one group of lanes, which the kernel reads again and again, and
@@ -46,6 +54,25 @@ static int is_direct(const fl_call *call, const fl_array *a)
            (uintptr_t)a->data % call->real_bytes == 0;
 }
 
+static int scratch_init(scratch *s, const fl_call *call)
+{
+    int direct = 1;
+    for (int i = 0; i < FL_INPUTS; i++)
+        direct &= !call->in[i].data || is_direct(call, &call->in[i]);
+    for (int i = 0; i < FL_OUTPUTS; i++) /* no kernel writes an output that its call leaves out */
+        direct &= !call->out[i].data || is_direct(call, &call->out[i]);
+    s->length = call->size < FL_BLOCK ? (call->size + FL_LANES - 1) / FL_LANES * FL_LANES : FL_BLOCK;
+    s->blocks = direct ? NULL : malloc((size_t)s->length * sizeof(double) * SLOTS);
+    return direct || s->blocks ? 0 : FL_NO_MEMORY;
+}
+
+static char *slot(scratch *s, int i, ptrdiff_t n)
+{
+    if (n < FL_LANES)
+        return s->tail[i];
+    return s->blocks ? s->blocks + (size_t)s->length * sizeof(double) * i : NULL;
+}
+
 /* Elements [start, start + n), n a multiple of FL_LANES or less than it. In the latter case the group is
  * filled up with copies of its last element, of weight 0. */
 static int run_group(const fl_call *call, ptrdiff_t start, ptrdiff_t n, scratch *s, double *sum)
@@ -62,26 +89,28 @@ static int run_group(const fl_call *call, ptrdiff_t start, ptrdiff_t n, scratch 
         } else if (padded == n && is_direct(call, a)) {
             in[i] = a->data + start * size;
         } else {
-            in[i] = s->in[i];
-            fl_pack(call, a, start, n, s->in[i]);
+            char *packed = slot(s, i, n);
+            in[i] = packed;
+            fl_pack(call, a, start, n, packed);
             for (ptrdiff_t k = n; k < padded; k++)
                 if (i == 2)
-                    memset(s->in[i] + k * size, 0, size);
+                    memset(packed + k * size, 0, size);
                 else
-                    memcpy(s->in[i] + k * size, s->in[i] + (n - 1) * size, size);
+                    memcpy(packed + k * size, packed + (n - 1) * size, size);
         }
     }
     for (int i = 0; i < FL_OUTPUTS; i++) {
         const fl_array *a = &call->out[i];
-        out[i] = a->data && padded == n && is_direct(call, a) ? a->data + start * size : s->out[i];
+        const int direct = a->data && padded == n && is_direct(call, a);
+        out[i] = direct ? a->data + start * size : slot(s, FL_INPUTS + i, n);
     }
     *sum = 0;
-    const int violated =
-        call->kernel(padded, in, call->in[2].data ? FL_LANES : 0, out, call->constants, call->scale, sum);
+    const ptrdiff_t third_step = call->in[2].data ? FL_LANES : 0;
+    const int violated = call->kernel(padded, in, third_step, out, call->constants, call->scale, sum);
     for (int i = 0; i < FL_OUTPUTS; i++)
-        if (call->out[i].data && out[i] == (void *)s->out[i])
-            fl_unpack(call, &call->out[i], start, n, s->out[i]);
-    return violated;
+        if (call->out[i].data && out[i] == (void *)slot(s, FL_INPUTS + i, n))
+            fl_unpack(call, &call->out[i], start, n, out[i]);
+    return violated ? FL_VIOLATED : 0;
 }
 
 /* A block is its whole groups of lanes, then the rest: the same cut for every layout. */
@@ -90,16 +119,16 @@ static int run_block(const fl_call *call, ptrdiff_t block, scratch *s, double *s
     const ptrdiff_t start = block * FL_BLOCK, left = call->size - start;
     const ptrdiff_t n = left < FL_BLOCK ? left : FL_BLOCK, whole = n / FL_LANES * FL_LANES;
     double part;
-    int violated = 0;
+    int status = 0;
 
     *sum = 0;
     if (whole)
-        violated |= run_group(call, start, whole, s, sum);
+        status |= run_group(call, start, whole, s, sum);
     if (whole < n) {
-        violated |= run_group(call, start + whole, n - whole, s, &part);
+        status |= run_group(call, start + whole, n - whole, s, &part);
         *sum += part;
     }
-    return violated;
+    return status;
 }
 
 /* ---- the sum ----------------------------------------------------------------------------------- */
@@ -135,15 +164,15 @@ static double tree_sum(const tree *t)
 static int run_task(const fl_call *call, ptrdiff_t first, ptrdiff_t last, scratch *s, double *sum)
 {
     tree t;
-    int violated = 0;
+    int status = 0;
     t.count = 0;
     for (ptrdiff_t block = first; block < last; block++) {
         double x;
-        violated |= run_block(call, block, s, &x);
+        status |= run_block(call, block, s, &x);
         tree_add(&t, x);
     }
     *sum = tree_sum(&t);
-    return violated;
+    return status;
 }
 
 /* The cut of a call into tasks: a power of two of blocks each, fixed by the size alone. */
@@ -155,12 +184,13 @@ typedef struct {
 static int run_tasks(const fl_call *call, plan *p, ptrdiff_t first, ptrdiff_t last)
 {
     scratch s;
-    int violated = 0;
-    for (ptrdiff_t t = first; t < last; t++) {
+    int status = scratch_init(&s, call);
+    for (ptrdiff_t t = first; t < last && status != FL_NO_MEMORY; t++) {
         const ptrdiff_t start = t * p->per_task, end = start + p->per_task;
-        violated |= run_task(call, start, end < p->blocks ? end : p->blocks, &s, &p->partial[t]);
+        status |= run_task(call, start, end < p->blocks ? end : p->blocks, &s, &p->partial[t]);
     }
-    return violated;
+    free(s.blocks);
+    return status;
 }
 
 /* ---- threads ----------------------------------------------------------------------------------- */
@@ -173,35 +203,37 @@ int fl_thread_limit(void) { return thread_limit; }
 void fl_set_thread_limit(int n) { thread_limit = n; }
 
 #ifdef _OPENMP
-int fl_num_threads(void)
+static atomic_flag team_taken = ATOMIC_FLAG_INIT;
+static atomic_int team_used; /* whether this process has ever had a team */
+static atomic_int orphaned;  /* a forked child, where libgomp would wait for threads that are not there */
+
+#if defined(__unix__) || defined(__APPLE__)
+static void after_fork(void) { orphaned = orphaned || team_used; }
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork); }
+#endif
+
+static int process_threads(void)
 {
     const int global = num_threads;
-    return thread_limit > 0 ? thread_limit : global > 0 ? global : omp_get_max_threads();
+    return global > 0 ? global : omp_get_max_threads();
 }
+
+int fl_num_threads(void) { return orphaned ? 1 : thread_limit > 0 ? thread_limit : process_threads(); }
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 const char *fl_openmp(void) { return "OpenMP " TEXT(_OPENMP); }
 
-static atomic_flag team_taken = ATOMIC_FLAG_INIT;
-static atomic_int team_size; /* grows to the largest number asked for: libgomp rebuilds a team that changes */
-static atomic_int forked;    /* in a forked child libgomp would wait for threads that are not there */
-
-#if defined(__unix__) || defined(__APPLE__)
-static void after_fork(void) { forked = 1; }
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork); }
-#endif
-
-/* Runs all tasks on the team, unless the call is small or the team is at work for another call. */
-static int run_on_team(const fl_call *call, plan *p, int *violated)
+/* Runs all tasks on the team, unless the call is small or the team is at work for another call. The team has
+ * the process's number of threads, also for a call that wants fewer, because libgomp rebuilds a team that
+ * changes; only a call that wants more pays for that. */
+static int run_on_team(const fl_call *call, plan *p, int *status)
 {
     const int threads = fl_num_threads(), wanted = threads < p->tasks ? threads : (int)p->tasks;
-    if (wanted <= 1 || call->size < GRAIN || forked || omp_in_parallel() ||
-        atomic_flag_test_and_set(&team_taken))
+    if (wanted <= 1 || call->size < GRAIN || omp_in_parallel() || atomic_flag_test_and_set(&team_taken))
         return 0;
-    if (team_size < wanted)
-        team_size = wanted;
-    const int team = team_size;
+    team_used = 1;
+    const int usual = process_threads(), team = wanted > usual ? wanted : usual;
     int any = 0;
 #pragma omp parallel num_threads(team) reduction(| : any)
     {
@@ -211,18 +243,29 @@ static int run_on_team(const fl_call *call, plan *p, int *violated)
             any |= run_tasks(call, p, p->tasks * me / workers, p->tasks * (me + 1) / workers);
     }
     atomic_flag_clear(&team_taken);
-    *violated = any;
+    *status = any;
     return 1;
 }
 #else
 int fl_num_threads(void) { return 1; }
 const char *fl_openmp(void) { return "none"; }
-static int run_on_team(const fl_call *call, plan *p, int *violated)
+static int run_on_team(const fl_call *call, plan *p, int *status)
 {
-    (void)call, (void)p, (void)violated;
+    (void)call, (void)p, (void)status;
     return 0;
 }
 #endif
+
+/* ---- constants --------------------------------------------------------------------------------- */
+
+double fl_constant(double k, int real_bytes)
+{
+    const double low = real_bytes == 8 ? DBL_MIN : FLT_MIN, high = real_bytes == 8 ? DBL_MAX : FLT_MAX;
+    const double size = fabs(k);
+    if (k == 0 || !isfinite(k))
+        return k;
+    return copysign(size < low ? low : size > high ? high : size, k);
+}
 
 /* ---- a call ------------------------------------------------------------------------------------ */
 
@@ -234,39 +277,50 @@ static ptrdiff_t count_blocks(const fl_call *call)
 int fl_run(const fl_call *call, double *sum)
 {
     plan p; /* not initialised as a whole: 8 KiB that a small call never touches */
-    int violated = 0;
+    int status = 0;
 
     *sum = 0;
     p.blocks = count_blocks(call);
     p.per_task = 1;
-    if (p.blocks <= 1) {
+    if (p.blocks == 0)
+        return 0;
+    if (p.blocks == 1) {
         scratch s;
-        return p.blocks ? run_block(call, 0, &s, sum) : 0;
+        status = scratch_init(&s, call);
+        if (!status)
+            status = run_block(call, 0, &s, sum);
+        free(s.blocks);
+        return status;
     }
     while ((p.blocks + p.per_task - 1) / p.per_task > MAX_TASKS)
         p.per_task *= 2;
     p.tasks = (p.blocks + p.per_task - 1) / p.per_task;
-    if (!run_on_team(call, &p, &violated))
-        violated = run_tasks(call, &p, 0, p.tasks);
+    if (!run_on_team(call, &p, &status))
+        status = run_tasks(call, &p, 0, p.tasks);
+    if (status & FL_NO_MEMORY)
+        return FL_NO_MEMORY;
     tree all;
     all.count = 0;
     for (ptrdiff_t t = 0; t < p.tasks; t++)
         tree_add(&all, p.partial[t]);
     *sum = tree_sum(&all);
-    return violated;
+    return status;
 }
 
 ptrdiff_t fl_first_violation(const fl_call *call)
 {
     const ptrdiff_t blocks = count_blocks(call);
+    ptrdiff_t found = -1;
     scratch s;
     double sum;
-    for (ptrdiff_t block = 0; block < blocks; block++) {
-        if (!run_block(call, block, &s, &sum))
-            continue;
-        for (ptrdiff_t i = block * FL_BLOCK; i < call->size; i++)
-            if (run_group(call, i, 1, &s, &sum))
-                return i;
-    }
-    return -1;
+
+    if (scratch_init(&s, call))
+        return -1;
+    for (ptrdiff_t block = 0; block < blocks && found < 0; block++)
+        if (run_block(call, block, &s, &sum))
+            for (ptrdiff_t i = block * FL_BLOCK; i < call->size && found < 0; i++)
+                if (run_group(call, i, 1, &s, &sum))
+                    found = i;
+    free(s.blocks);
+    return found;
 }

@@ -60,6 +60,8 @@ const fl_table *fl_kernels(int real_bytes); /* 4 or 8 */
 
 /* ---- driver: arrays of any layout, threads, sums ---------------------------------------------- */
 
+enum { FL_VIOLATED = 1, FL_NO_MEMORY = 2 };
+
 typedef enum {
     FL_BOOL,
     FL_I8,
@@ -76,7 +78,8 @@ typedef enum {
     FL_SWAPPED = 32, /* or-ed in: the other byte order */
 } fl_type;
 
-/* An array with the shape of its call. data NULL: absent (a third input that is absent is all ones).
+/* An array with the shape of its call. data NULL: absent (a third input that is absent is all ones; outputs that
+ * the kernel writes must be there).
  * strides NULL: C-contiguous. A stride of 0 broadcasts. */
 typedef struct {
     char *data;
@@ -95,9 +98,14 @@ typedef struct {
     double scale;
 } fl_call;
 
-/* Runs the kernel over all elements in C order. Returns whether any violates the domain. An output may
- * be exactly one of the inputs, but may not overlap one in part. The sum, where the kernel has one,
- * depends on the elements alone: not on threads, strides or the level (among those with FMA). */
+/* A constant for kernels of that size of real. A finite one stays finite and not 0: as 0 or inf it would make
+ * a NaN where the loss has a number. */
+double fl_constant(double k, int real_bytes);
+
+/* Runs the kernel over all elements in C order. Returns FL_VIOLATED if any violates the domain, FL_NO_MEMORY
+ * if arrays that must be packed found no room for it (outputs are then undefined), else 0. An output may be
+ * exactly one of the inputs, but may not overlap one in part. The sum, where the kernel has one, depends on
+ * the elements alone: not on threads, strides or the level (among those with FMA). */
 int fl_run(const fl_call *call, double *sum);
 
 /* The first element, in C order, for which call->kernel reports a violation; -1 for none. */

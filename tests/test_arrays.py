@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import decimal
+import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -327,6 +330,25 @@ def test_wrong_outputs_are_refused_and_left_alone():
         fl.huber.value_and_grad(y, p, out=(np.empty(4), np.empty(4)))
 
 
+def test_an_error_leaves_every_out_untouched(dtype):
+    y, s, outs = (
+        np.array([0.0, 2.0] * 50, dtype),
+        np.zeros(100, dtype),
+        [np.full(100, 5, dtype) for _ in range(2)],
+    )
+    calls = [
+        lambda: fl.logistic(y, s, reduction="none", out=outs[0]),
+        lambda: fl.logistic.value_and_grad(y, s, reduction="none", out=tuple(outs)),
+        lambda: fl.logistic.grad_and_hess(y, s, out=tuple(outs), sample_weight=np.ones(100)),
+        lambda: fl.logistic.grad(y, 0.0, out=outs[0][:1].reshape(())),
+        lambda: fl.logistic.grad(y[::-1], s, out=outs[0][::-1]),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="must lie in"):
+            call()
+        assert (np.array(outs) == 5).all()
+
+
 def test_an_error_leaves_out_untouched(dtype):
     y = np.ones(3 * 2048 + 7, dtype)
     s = np.zeros_like(y)
@@ -339,3 +361,53 @@ def test_an_error_leaves_out_untouched(dtype):
     with pytest.raises(ValueError, match="at index 6150"):
         fl.logistic.grad(y, s, out=s)
     np.testing.assert_array_equal(s, before)
+
+
+# ---- hostile surroundings ---------------------------------------------------------------------------
+
+
+def test_floats_of_other_packages_are_refused():
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="dtypes of other packages, where one is installed")
+    for name in ("float8_e5m2", "bfloat16", "int4"):
+        with pytest.raises(TypeError, match="y_pred has dtype"):
+            fl.huber(np.zeros(100), np.zeros(100, getattr(ml_dtypes, name)))
+
+
+def test_another_thread_may_reshape_an_array_meanwhile():
+    base = np.lib.stride_tricks.as_strided(np.zeros(1), (1000, 2000), (0, 0)) + 0.0
+    view = base[:, ::-1]
+    want, stop = fl.huber(view, 1.0), threading.Event()
+    other = base[:, ::-1]
+
+    def reshape():
+        while not stop.is_set():
+            with contextlib.suppress(Exception), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                other.shape = (2000, 1000) if other.shape == (1000, 2000) else (1000, 2000)
+
+    thread = threading.Thread(target=reshape)
+    thread.start()
+    try:
+        for _ in range(30):
+            assert fl.huber(other, 1.0) == want
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_threads_with_small_stacks():
+    before = threading.stack_size(65536)
+    try:
+        results = []
+
+        def work():
+            for n in (100, 5000):
+                y, p = np.zeros((n, 2))[:, 0], np.ones(n, np.float32)
+                results.append((fl.huber(y, p), fl.huber(np.zeros(n), np.ones(n))))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(before)
+    assert results == [(0.5, 0.5)] * 2

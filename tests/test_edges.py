@@ -123,16 +123,18 @@ def test_every_parameter_has_a_bad_value_here():
     assert parameters == {(name, p) for name, p, _ in BAD_PARAMETERS}
 
 
-@pytest.mark.parametrize("value", ["1", None, [1.0, 2.0], 1j, object()])
+@pytest.mark.parametrize("value", ["1", None, [1.0, 2.0], 1j, np.complex64(1), object()])
 def test_parameters_that_are_no_numbers_are_refused(value):
     with pytest.raises(TypeError, match="^delta must be a real number, got "):
         fl.huber([0.0], [1.0], delta=value)
 
 
 def test_unknown_parameters_are_refused():
-    with pytest.raises(TypeError, match="huber has no parameter 'detla'; it has delta"):
+    with pytest.raises(
+        TypeError, match="huber has no keyword 'detla'; it has delta, .* out; did you mean delta"
+    ):
         fl.huber([0.0], [1.0], detla=1)
-    with pytest.raises(TypeError, match="log_cosh has no parameter 'delta'; it has none"):
+    with pytest.raises(TypeError, match="log_cosh has no keyword 'delta'; it has sample_weight"):
         fl.log_cosh.bind(delta=1)
 
 
@@ -181,6 +183,8 @@ LIMITS = [
     ("barron", {"alpha": 0.0}, 0, -INF, INF, 0),
     ("barron", {"alpha": -2.0}, 0, INF, 2, 0),
     ("barron", {"alpha": -INF}, 0, INF, 1, 0),
+    ("absolute_percentage_error", {}, INF, 3, 1, 0),
+    ("absolute_percentage_error", {}, -INF, 3, 1, 0),
     ("poisson", {}, 3, INF, INF, INF),
     ("poisson", {}, 3, -INF, INF, -3),
     ("poisson", {}, 0, -INF, 0, 0),
@@ -236,6 +240,58 @@ def test_infinities_are_the_limits(name, params, y, p, value, grad, dtype):
         assert got[1].tolist() == [grad] * 17
     else:
         assert np.isfinite(got).all()
+
+
+EXTREME = [
+    (name, {parameter: value})
+    for name, parameter in (
+        ("huber", "delta"),
+        ("smooth_l1", "beta"),
+        ("pseudo_huber", "delta"),
+        ("absolute_percentage_error", "epsilon"),
+        *((name, "c") for name in ("fair", "cauchy", "welsch", "geman_mcclure", "tukey_biweight", "barron")),
+        ("negative_binomial", "dispersion"),
+        ("logistic", "pos_weight"),
+        ("focal", "gamma"),
+    )
+    for value in (5e-324, 1e-300, 1e-50, 1e-30, 1e30, 1e50, 1e300)
+] + [("barron", {"alpha": a}) for a in (1e-29, -1e-29, 2 - 1e-15, 2 + 1e-15, -1e20, -1e300, 100.0)]
+
+
+@pytest.mark.parametrize(("name", "params"), EXTREME)
+def test_extreme_parameters_make_no_nan(name, params, dtype):
+    loss = fl.get(name, **params)
+    labels = [0.0, 1.0] if REFERENCES[name].labels in ("unit", "binary") else [0.0, 1.0, 3.0]
+    y, p = (a.ravel().astype(dtype) for a in np.meshgrid(labels, [-3.0, -1e-3, 0.0, 0.5, 1.0, 3.0, 20.0]))
+    for array in (loss(y, p, reduction="none"), *loss.grad_and_hess(y, p, reduction="none")):
+        assert not np.isnan(array).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "r", "value"),
+    [
+        ("cauchy", {"c": 1e20}, 100.0, 5000.0),
+        ("welsch", {"c": 1e20}, 1.0, 0.5),
+        ("welsch", {"c": 1e10}, 2.0**-43, 2.0**-87),
+        ("cauchy", {"c": 1e3}, 2.0**-60, 2.0**-121),
+        ("geman_mcclure", {"c": 1e15}, 3.0, 4.5),
+        ("fair", {"c": 1e25}, 3.0, 4.5),
+        ("barron", {"alpha": -1e20}, 2.0**-50, 2.0**-101),
+        ("barron", {"alpha": 1e-29}, 2.0**-27, 2.0**-55),
+        ("pseudo_huber", {"delta": 1e15}, 3.0, 4.5),
+    ],
+)
+def test_where_the_scale_is_far_from_the_error_it_is_half_its_square(name, params, r, value, dtype):
+    assert fl.get(name, **params)(np.zeros(3, dtype), np.full(3, r, dtype)) == pytest.approx(value, rel=1e-6)
+
+
+def test_negative_binomial_near_poisson():
+    s = np.array([50.0, -42.0, 3.0], np.float32)
+    hess = fl.negative_binomial.grad_and_hess(np.zeros(3, np.float32), s, dispersion=1e-20, reduction="none")[
+        1
+    ]
+    want = np.exp(s.astype(float)) / (1 + 1e-20 * np.exp(s.astype(float))) ** 2
+    np.testing.assert_allclose(hess, want, rtol=1e-5)
 
 
 def test_no_nan_that_the_mathematics_does_not_have(loss, dtype):
@@ -315,3 +371,14 @@ def test_against_scikit_learn():
         metrics.brier_score_loss(labels, probability), rel=1e-14
     )
     assert fl.hinge(labels, p) == pytest.approx(metrics.hinge_loss(labels, p), rel=1e-14)
+
+
+def test_tweedie_beyond_overflow_has_the_sign_of_the_larger_term():
+    cases = [(10.0, 1e-6, -12.0, -INF, INF), (-3.0, 1e9, 18.0, -INF, -INF), (3.0, 2.0, -200.0, INF, -INF)]
+    for power, y, s, value, grad in cases:
+        got = fl.tweedie.value_and_grad(np.array([y], np.float32), np.array([s], np.float32), power=power)
+        assert (got[0], got[1][0]) == (value, grad)
+
+
+def test_a_right_probability_costs_a_positive_zero():
+    assert not np.signbit(fl.binary_cross_entropy([1.0, 0.0], [1.0, 0.0], reduction="none")).any()

@@ -35,7 +35,6 @@ for name, reference in REFERENCES.items():
             total = b"nan" if np.isnan(total) else np.float64(total).tobytes()
             data = b"".join(np.where(a == 0, 0, a).tobytes() for a in (value, grad, hess)) + total
             hashes[f"{loss!r} {dtype.__name__}"] = hashlib.sha256(data).hexdigest()
-optimizer = fl.SGD(lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
 for dtype in (np.float32, np.float64):
     optimizer = fl.SGD(lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
     w = np.linspace(-1, 1, 1001).astype(dtype)
@@ -122,7 +121,9 @@ needs_objdump = pytest.mark.skipif(
     shutil.which("objdump") is None or platform.machine() != "x86_64",
     reason="reads x86-64 machine code with objdump (package binutils)",
 )
-KERNEL = re.compile(r"^(?P<name>\w+)_f(?P<bits>32|64)_(?P<level>v2|v3|v4)$")
+KERNEL = re.compile(
+    r"^(?P<name>\w+)_f(?P<bits>32|64)_(?P<level>v2|v3|v4)(?:\..+)?$"
+)  # GCC adds .constprop and the like to clones
 
 
 @cache
@@ -159,7 +160,7 @@ def loops(code):
 def test_the_module_has_all_kernels():
     per_level = len(_core.loss_names()) * 7 + 3 + 1  # passes of losses, SGD rules, the plain sum
     for level in ("v2", "v3", "v4"):
-        assert len(list(kernels(level))) == 2 * per_level
+        assert len([symbol for symbol, _, _ in kernels(level) if "." not in symbol]) == 2 * per_level
 
 
 @needs_objdump

@@ -10,6 +10,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import weakref
 from importlib import import_module
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_signatures(loss):
         assert parameters["reduction"].default == "mean"
         assert callable(method)
     assert str(inspect.signature(fl.huber.bind(delta=2).grad)) == (
-        "(y_true, y_pred, *, delta: float = 2, sample_weight=None, reduction='mean', out=None)"
+        "(y_true, y_pred, *, delta: float = 2.0, sample_weight=None, reduction='mean', out=None)"
     )
 
 
@@ -127,15 +128,34 @@ def test_bind_pickle_copy_equality_and_hash(loss, sample):
 def test_bound_parameters():
     two = fl.huber.bind(delta=2)
     assert two == fl.get("huber", delta=2.0) != fl.huber
-    assert two.params == {"delta": 2}
+    assert two.params == {"delta": 2.0}
     assert two([0.0], [3.0]) == fl.huber([0.0], [3.0], delta=2) == 4.0
     assert two([0.0], [3.0], delta=1) == fl.huber([0.0], [3.0])
     assert two.bind(delta=1.0) == fl.huber
     assert fl.huber.params == {"delta": 1.0}
-    assert repr(two) == "fastloss.huber.bind(delta=2)"
+    assert repr(two) == "fastloss.huber.bind(delta=2.0)"
     assert len({fl.huber, two, fl.huber.bind(delta=2.0)}) == 2
+    changing = np.array(2.0)
+    bound = fl.huber.bind(delta=changing)
+    changing[...] = 5
+    assert bound == two
+    assert fl.huber.bind(delta=np.float32(2)).params == {"delta": 2.0}
+
+
+def test_losses_cannot_be_changed_or_left_half_made():
     with pytest.raises(AttributeError):
-        two.name = "other"
+        fl.huber.name = "other"
+    with pytest.raises(TypeError, match=r"fastloss.huber cannot be changed; use bind"):
+        fl.huber.__init__(fl.cauchy.declaration)
+    assert fl.huber([0.0], [1.0]) == 0.5
+    with pytest.raises(TypeError, match="never initialised"):
+        fl.Loss.__new__(fl.Loss)([0.0], [1.0])
+    method = type(fl.huber.grad)
+    for arguments in ((), (None, 1, "grad")):
+        with pytest.raises(TypeError):
+            method.__new__(method, *arguments)
+    assert weakref.ref(fl.huber)() is fl.huber
+    assert fl.Loss[...].__origin__ is fl.Loss
 
 
 def test_get_helps_with_names():

@@ -119,3 +119,42 @@ def test_a_scalar_prediction_has_a_scalar_derivative():
     out = np.array(9.0)
     assert fl.squared_error.grad(y, 2.0, out=out) is out
     assert out == grad
+
+
+@pytest.mark.parametrize("weight", [5e-324, 1e-310, 1e-50, 1e-40, 1e-30, 1e30, 3e38, 1e50, 1e300])
+@pytest.mark.parametrize("dtype_of_weight", [np.float32, np.float64])
+def test_the_scale_of_the_weights_does_not_matter_to_the_mean(weight, dtype_of_weight, dtype):
+    with np.errstate(over="ignore", under="ignore"):
+        w = np.full(100, weight).astype(dtype_of_weight)
+    if not np.isfinite(w[0]) or w[0] == 0:
+        w = np.ones(100, dtype_of_weight)
+    w[50:] *= dtype_of_weight(0.5) if weight > 1e-300 else 1
+    y, p = np.zeros(100, dtype), np.linspace(1, 2, 100).astype(dtype)
+    value, grad = fl.huber.value_and_grad(y, p, sample_weight=w)
+    unit = np.where(np.arange(100) < 50, 1.0, 0.5 if weight > 1e-300 else 1.0)
+    want, slope = fl.huber.value_and_grad(y, p, sample_weight=unit)
+    tolerance = 1e-6 if dtype == np.float32 else 1e-14
+    denormal = 0.05 if w[0] < np.finfo(dtype_of_weight).tiny * 1e6 else 0  # halves of them are rounded
+    assert value == pytest.approx(want, rel=tolerance + denormal)
+    np.testing.assert_allclose(grad, slope, rtol=tolerance + denormal)
+
+
+def test_masked_elements_need_not_be_in_the_domain():
+    y = np.ma.masked_array([0.0, 1.0, 7.0], [False, False, True])
+    s = np.array([0.1, 0.2, 0.3])
+    out = np.empty(3)
+    value, grad = fl.logistic.value_and_grad(y.filled(), s, sample_weight=~y.mask, out=out)
+    assert value == fl.logistic(y.data[:2], s[:2])
+    assert grad[2] == 0
+    with pytest.raises(ValueError, match=r"got y_true=1e\+20, y_pred=0.3 at index 2"):
+        fl.logistic(y.filled(), s, sample_weight=[0, 1, 1])
+
+
+def test_overflow_of_a_scalar_derivative_is_inf_without_a_warning():
+    outs = np.array(5.0, np.float32), np.array(5.0, np.float32)
+    with np.errstate(all="raise"):
+        grad, hess = fl.squared_error.grad_and_hess(
+            np.zeros(4, np.float32), np.float32(0), sample_weight=np.full(4, 1e38), reduction="sum", out=outs
+        )
+    assert (grad, hess) == (0, np.inf)
+    assert grad is outs[0]

@@ -157,11 +157,26 @@ def test_state_dict_continues_a_run(dtype):
 
 def test_a_bad_state_changes_nothing():
     optimizer = fl.SGD(lr=0.1, momentum=0.5)
+    optimizer.update(np.zeros(3), np.arange(3.0))
     good = fl.SGD(lr=0.2).state_dict()
-    for bad in ({}, {**good, "extra": 1}, {**good, "lr": -1}, {**good, "velocity": {0: np.zeros(3, int)}}):
-        with pytest.raises((ValueError, TypeError)):
+    cases = [
+        ({}, ValueError, "must have the entries"),
+        ({**good, "extra": 1}, ValueError, "extra"),
+        ({**good, "lr": -1}, ValueError, "lr must be >= 0"),
+        (
+            {**good, "velocity": {0: np.zeros(3, int)}},
+            TypeError,
+            r"state\['velocity'\]\[0\] must be a float32",
+        ),
+        ({**good, "velocity": [np.zeros(3)]}, TypeError, "mapping of velocities"),
+        (None, TypeError, "what state_dict returned"),
+    ]
+    for bad, error, text in cases:
+        with pytest.raises(error, match=text):
             optimizer.load_state_dict(bad)
-        assert optimizer.state_dict() == fl.SGD(lr=0.1, momentum=0.5).state_dict()
+        state = optimizer.state_dict()
+        assert (state["lr"], state["momentum"], list(state["velocity"])) == (0.1, 0.5, [0])
+        assert state["velocity"][0].tolist() == [0.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize(
@@ -182,6 +197,17 @@ def test_nesterov_needs_momentum_and_no_dampening():
             fl.SGD(lr=0.1, **rule)
     with pytest.raises(TypeError, match="lr must be a real number"):
         fl.SGD(lr="0.1")
+    with pytest.raises(TypeError, match="nesterov must be True or False"):
+        fl.SGD(lr=0.1, momentum=0.9, nesterov="false")
+
+
+def test_a_learning_rate_in_an_array_is_read_at_every_update():
+    lr, w = np.array(0.5), np.array([1.0])
+    optimizer = fl.SGD(lr=lr)
+    optimizer.update(w, np.array([1.0]))
+    lr[...] = 0
+    optimizer.update(w, np.array([1.0]))
+    assert w == [0.5]
 
 
 def read_only(n):

@@ -98,6 +98,26 @@ def test_settings():
         fl.set_num_threads(before)
 
 
+@needs_openmp
+def test_one_limit_may_serve_several_threads():
+    limit, inside, leave = fl.threads(2), threading.Barrier(2), threading.Barrier(2)
+    after = []
+
+    def work(outer):
+        with fl.threads(outer):
+            with limit:
+                inside.wait()
+                leave.wait()
+            after.append((outer, fl.get_num_threads()))
+
+    workers = [threading.Thread(target=work, args=(n,)) for n in (5, 7)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(after) == [(5, 5), (7, 7)]
+
+
 @pytest.mark.parametrize("bad", [0, -1, 1025])
 def test_counts_out_of_range_are_refused(bad):
     for function in (fl.set_num_threads, fl.threads):
@@ -162,7 +182,7 @@ child = os.fork()
 if child == 0:
     grandchild = os.fork()
     got = fl.huber.value_and_grad(y, p)
-    good = got[0] == want[0] and (got[1] == want[1]).all()
+    good = got[0] == want[0] and (got[1] == want[1]).all() and fl.get_num_threads() == 1
     if grandchild:
         good = good and os.waitpid(grandchild, 0)[1] == 0
     os._exit(0 if good else 1)
@@ -170,6 +190,22 @@ assert os.waitpid(child, 0)[1] == 0
 assert fl.huber(y, p) == want[0]
 """
     result = run(code)
+    assert result.returncode == 0, result.stderr
+
+
+@needs_openmp
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_of_a_process_without_a_team_may_have_one():
+    code = """
+import os
+import fastloss as fl
+fl.set_num_threads(3)
+child = os.fork()
+if child == 0:
+    os._exit(0 if fl.get_num_threads() == 3 and fl.huber([0.0] * 100_000, [1.0] * 100_000) == 0.5 else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    result = run(code, OPENBLAS_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr
 
 

@@ -19,8 +19,8 @@ static FL_INLINE double fl_add_lanes(const double *x)
 }
 
 /* in: y, p and the weights w; out: up to two arrays, in the order value, grad, hess. `scale` multiplies
- * the derivatives. An element of weight 0 is absent: 0 even where the loss is inf or NaN. No
- * `restrict`: an output may be one of the inputs. */
+ * the derivatives. An element of weight 0 is absent: 0 even where the loss is inf or NaN or the domain
+ * violated. No `restrict`: an output may be one of the inputs. */
 static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated, int outputs, ptrdiff_t n,
                                   const void *const *in, ptrdiff_t third_step, void *const *out,
                                   const double *k, double scale, double *sum)
@@ -36,9 +36,10 @@ static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
             const real yi = y[i + l], pi = p[i + l];
-            bad[l] |= violated(yi, pi, c);
+            const real wi = w[l];
+            bad[l] |= violated(yi, pi, c) & (wi != R(0));
             if (outputs) {
-                const real wi = w[l], wf = wi * factor;
+                const real wf = wi * factor;
                 const vgh f = loss(yi, pi, c);
                 const real value = wi == R(0) ? R(0) : wi * f.value;
                 const real grad = wi == R(0) ? R(0) : wf * f.grad;

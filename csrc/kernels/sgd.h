@@ -13,7 +13,8 @@ static FL_INLINE int fl_sgd(int use_velocity, int nesterov, ptrdiff_t n, const v
 {
     const real *param = in[0], *grad = in[1], *velocity = in[2];
     real *new_param = out[0], *new_velocity = out[1];
-    const real lr = (real)k[0], decay = (real)k[1], momentum = (real)k[2], gain = (real)k[3];
+    const real lr = (real)(k[0]), decay = (real)(k[1]);
+    const real momentum = (real)(k[2]), gain = (real)(k[3]);
 
     for (ptrdiff_t i = 0; i < n; i += FL_LANES) {
 #pragma omp simd

@@ -36,7 +36,7 @@ static FL_INLINE vgh binary_cross_entropy(real y, real p, params c)
     const real up = R(1) - y, q = R(1) - p;
     const real top = y == R(0) ? R(1) : y == R(1) ? R(-1) : p - y;
     const real bottom = y == R(0) ? q : y == R(1) ? p : p * q;
-    return (vgh){ .value = -c.a * (fl_term(y, fl_log(p)) + fl_term(up, fl_log1p(-p))),
+    return (vgh){ .value = c.a * (fl_term(y, -fl_log(p)) + fl_term(up, -fl_log1p(-p))),
                   .grad = c.a * top / bottom,
                   .hess = c.a * ((y == R(0) ? R(0) : y / p / p) + (up == R(0) ? R(0) : up / q / q)) };
 }

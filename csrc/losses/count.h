@@ -20,26 +20,30 @@ static FL_INLINE vgh gamma(real y, real s, params c)
     return (vgh){ .value = e == FL_INF ? e : s + e, .grad = R(1) - e, .hess = e };
 }
 
-/* first - second; where both overflow, the limit. */
-static FL_INLINE real fl_difference(real y, real s, real first, real second, real limit)
+/* first - second; where both overflow, an infinity with the sign of `winner`. */
+static FL_INLINE real fl_difference(real y, real s, real first, real second, real winner)
 {
     const real d = first - second;
     const int undefined = (d != d) & (y == y) & (s == s);
-    return undefined ? limit : d;
+    return undefined ? fl_copysign(FL_INF, winner) : d;
 }
 
 /* c.a = power q, c.b = 1 - q, c.c = 2 - q. e^((2-q)s)/(2-q) - y e^((1-q)s)/(1-q); Joergensen (1987).
- * The first term's limit at q = 2 is s, the second's at q = 1 is y s. */
+ * The first term's limit at q = 2 is s, the second's at q = 1 is y s. `up` and `back` are the two
+ * exponentials over the larger of them. */
 static FL_INLINE vgh tweedie(real y, real s, params c)
 {
     const exp_parts mean = fl_exp_parts(fl_product(c.c, s)), data = fl_exp_parts(fl_product(c.b, s));
     const real first = fl_choose(c.c == R(0), s, fl_times_exp_of(R(1) / c.c, mean));
     const real second = fl_choose(c.b == R(0), fl_term(y, s), fl_times_exp_of(y / c.b, data));
     const real slope = fl_choose(c.c == R(0), R(1), fl_exp_of(mean));
-    return (vgh){ .value = fl_difference(y, s, first, second, FL_INF),
-                  .grad = fl_difference(y, s, slope, fl_times_exp_of(y, data), fl_copysign(FL_INF, s)),
+    const real t = fl_lowered(fl_lifted_exp_minus(fl_fabs(s)));
+    const real up = s > R(0) ? R(1) : t, back = y * (s > R(0) ? t : R(1));
+    const real winner = fl_choose((c.b == R(0)) | (c.c == R(0)), R(1), up / c.c - back / c.b);
+    return (vgh){ .value = fl_difference(y, s, first, second, winner),
+                  .grad = fl_difference(y, s, slope, fl_times_exp_of(y, data), up - back),
                   .hess = fl_difference(y, s, fl_times_exp_of(c.c, mean), fl_times_exp_of(c.b * y, data),
-                                        FL_INF) };
+                                        c.c * up - c.b * back) };
 }
 
 /* c.a = dispersion k. (y + 1/k) log1p(k e^s) - y s = L/k + y (L - s) with L = log1p(k e^s), where
@@ -55,7 +59,7 @@ static FL_INLINE vgh negative_binomial(real y, real s, params c)
     const real w = R(1) / (positive ? t + c.a : R(1) + ke);
     return (vgh){ .value = l / c.a + fl_term(y, gap),
                   .grad = (positive ? R(1) - y * t : t - y) * w,
-                  .hess = fl_times_exp((R(1) + c.a * y) * w * w, below) };
+                  .hess = fl_times_exp((R(1) + c.a * y) * w, below) * w };
 }
 
 #endif

@@ -136,7 +136,8 @@ static FL_INLINE vgh squared_log_error(real y, real p, params c)
 static FL_INLINE vgh absolute_percentage_error(real y, real p, params c)
 {
     const real r = p - y, scale = fl_at_least(fl_fabs(y), c.a);
-    return (vgh){ .value = fl_fabs(r) / scale, .grad = fl_sign(r) / scale, .hess = R(0) };
+    const int limit = (scale == FL_INF) & (r == r);
+    return (vgh){ .value = limit ? R(1) : fl_fabs(r) / scale, .grad = fl_sign(r) / scale, .hess = R(0) };
 }
 
 /* c.a = c. c^2 (x - log1p(x)), x = |r|/c; up to x = 1 that is r^2 times a polynomial. */
@@ -149,18 +150,23 @@ static FL_INLINE vgh fair(real y, real p, params c)
                   .hess = w * w };
 }
 
-/* c.a = c. c^2/2 log1p(x^2). Beyond 2^40 the 1 is lost, and x^2 might overflow. */
+/* c.a = c. c^2/2 log1p(x^2): up to x = 1 r^2 times a polynomial, beyond 2^40 without the 1, as x^2 might
+ * overflow. */
 static FL_INLINE vgh cauchy(real y, real p, params c)
 {
     const scaled u = fl_scaled(y, p, c.a);
-    const real m2 = u.m * u.m, half_c2 = R(0.5) * c.a * c.a;
+    const real m2 = u.m * u.m, half = R(0.5) * u.r * u.r;
     const int huge = u.abs_x > R(0x1p40);
-    const pair near = fl_sum(R(1), u.abs_x * u.abs_x);
-    const real log_x = fl_log_pair(huge ? u.abs_x : near.hi, huge ? R(0) : near.lo).hi;
-    return (vgh){ .value = (huge ? R(2) * log_x : log_x) * half_c2,
+    const pair square = fl_sum(R(1), u.abs_x * u.abs_x);
+    const real log_x = fl_log_pair(huge ? u.abs_x : square.hi, huge ? R(0) : square.lo).hi;
+    const real near = fl_fma(half * m2, FL_LOG1P_POLY(m2 - R(0.5)), half);
+    return (vgh){ .value = u.far ? c.a * (c.a * (huge ? log_x : R(0.5) * log_x)) : near,
                   .grad = (u.far ? fl_copysign(c.a * u.m, u.r) : u.r) / u.square,
                   .hess = (R(1) - u.m) * (R(1) + u.m) * (u.far ? -m2 : R(1)) / (u.square * u.square) };
 }
+
+/* Below this x^2, terms in x^4 are lost in rounding. */
+#define FL_TINY (R(1) / (real)((bits)1 << (FL_MANTISSA + 2)))
 
 /* x^2 with x = r/c, to twice the working precision: an exponent needs it. */
 static FL_INLINE pair fl_scaled_square(real y, real p, real c)
@@ -175,7 +181,8 @@ static FL_INLINE vgh welsch(real y, real p, params c)
     const pair x2 = fl_scaled_square(y, p, c.a);
     const exp_parts parts = fl_exp_parts(fl_pair(-x2.hi, -x2.lo));
     const real curve = (R(1) - R(2) * x2.hi) - R(2) * x2.lo;
-    return (vgh){ .value = R(-0.5) * c.a * c.a * fl_expm1_of(parts),
+    const real near = r * r * (R(0.5) - R(0.25) * x2.hi); /* to rounding; x^2 may underflow */
+    return (vgh){ .value = x2.hi < FL_TINY ? near : c.a * (R(-0.5) * c.a * fl_expm1_of(parts)),
                   .grad = fl_times_exp_of(r, parts),
                   .hess = fl_times_exp_of(curve, parts) };
 }
@@ -213,19 +220,24 @@ static FL_INLINE vgh barron(real y, real p, params c)
     const pair wide = fl_sum(R(2) * log_x.hi, -c.d);
     const pair log1p_z = fl_pair(huge ? wide.hi : log_x.hi, huge ? wide.lo + R(2) * log_x.lo : log_x.lo);
     const pair gauss = fl_pair(R(-0.5) * x2.hi, R(-0.5) * x2.lo);
-    const pair up = fl_scale(R(0.5) * c.a, log1p_z), down = fl_scale(R(0.5) * c.a - R(1), log1p_z);
+    const pair up = fl_scale(R(0.5) * c.a, log1p_z), less = fl_sum(up.hi, -log1p_z.hi);
+    const real low = less.lo + (up.lo - log1p_z.lo);
+    const pair down = log1p_z.hi == FL_INF ? fl_pair((R(0.5) * c.a - R(1)) * FL_INF, R(0))
+                                           : fl_pair(less.hi, low == low ? low : R(0));
     const real rise = fl_expm1_pair(fl_choose_pair(exp_limit, gauss, up));
     const exp_parts power = fl_exp_parts(fl_choose_pair(exp_limit, gauss, down));
     const real limit = fl_choose(c.a > R(1), FL_INF, fl_choose(c.a == R(1), R(1), R(0)));
     const real inverse = R(1) / z, slant = c.a - R(1);
     const real ratio = (z > R(1) ? inverse + slant : R(1) + slant * z) / (R(1) + (z > R(1) ? inverse : z));
+    const real half = R(0.5) * x * x; /* also the value of every alpha, to rounding, where x is tiny */
     const real value = fl_choose(log_limit, log1p_z.hi, c.b / c.a * rise);
     const real grad = a == FL_INF ? fl_copysign(limit, r) : fl_times_exp_of(x, power);
     const real bend = fl_choose(exp_limit, (R(1) - x2.hi) - x2.lo, ratio);
     const real curve = fl_times_exp_of(bend, power);
-    return (vgh){ .value = fl_choose(square, R(0.5) * x * x, fl_choose(exp_limit, -rise, value)),
+    return (vgh){ .value =
+                      fl_choose(square, half, x2.hi < FL_TINY ? half : fl_choose(exp_limit, -rise, value)),
                   .grad = fl_choose(square, x, grad) / c.c,
-                  .hess = fl_choose(square, R(1), curve) / (c.c * c.c) };
+                  .hess = fl_choose(square, R(1), curve) / c.c / c.c };
 }
 
 #endif

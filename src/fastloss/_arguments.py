@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import numpy as np
@@ -11,7 +12,7 @@ Array = NDArray[Any]
 
 _ADVICE = {
     "c": "pass its real part, or its absolute value",
-    "O": "pass numbers: None, Decimal and lists of different lengths have no numeric dtype",
+    "O": "pass numbers in a list or an array",
     "U": "convert it with np.asarray({name}, dtype=float), or encode the labels",
     "S": "convert it with np.asarray({name}, dtype=float), or encode the labels",
     "f": "pass {name}.astype(np.float64)",
@@ -19,8 +20,8 @@ _ADVICE = {
 
 
 def is_real(array: Array) -> bool:
-    """Whether the dtype is one that C reads: integers, booleans and floats of up to 64 bits."""
-    return array.dtype.kind in "fiub" and array.dtype.itemsize <= 8
+    """Whether the dtype is one that C reads: NumPy's own integers, booleans and floats of up to 64 bits."""
+    return array.dtype.num <= np.dtype(np.float64).num or array.dtype.num == np.dtype(np.float16).num
 
 
 def convert(name: str, x: object) -> Array:
@@ -94,7 +95,7 @@ def check_outputs(
             )
         given = {"out[0]": out[0], "out[1]": out[1]}
     else:
-        given = {"out": out}
+        given = {"out": out[0] if isinstance(out, tuple) and len(out) == 1 else out}
     checked = [
         None if array is None else _check_out(name, array, shape, dtype) for name, array in given.items()
     ]
@@ -132,11 +133,18 @@ def broadcast_weight(weight: Array, shape: tuple[int, ...]) -> Array:
         ) from None
 
 
-def refuse_weight(weight: Array, dtype: str) -> NoReturn:
-    """Raise for weights that are not all finite, in the dtype of the arithmetic or in sum."""
+def rescale_weight(weight: Array) -> Array:
+    """Return weights multiplied by a power of two, the largest of them about 1."""
+    weight = np.asarray(weight, dtype=np.float64)
+    largest = float(np.max(np.abs(weight), initial=0.0))
+    return np.ldexp(weight, -np.frexp(largest)[1]) if largest else weight
+
+
+def refuse_weight(weight: Array) -> NoReturn:
+    """Raise for weights that are not all finite."""
     bad = np.argwhere(~np.isfinite(weight))
     if not len(bad):
-        raise ValueError(f"sample_weight must be finite; its values or their sum are too large for {dtype}")
+        raise ValueError("sample_weight must have a finite sum; divide it by its maximum")
     index = tuple(bad[0].tolist())
     raise ValueError(f"sample_weight must be finite; found {weight[index]}{_at(index)}")
 
@@ -144,6 +152,22 @@ def refuse_weight(weight: Array, dtype: str) -> NoReturn:
 def refuse_domain(name: str, requirement: str, flat_index: int, y: Array, p: Array) -> NoReturn:
     """Raise for an element outside of a loss's domain."""
     shape = y.shape or p.shape
+    if flat_index < 0:  # another thread has changed the arrays meanwhile
+        raise ValueError(f"{name}: {requirement}")
     index = tuple(int(i) for i in np.unravel_index(flat_index, shape))
     y_true, y_pred = (a[index] if a.shape else a[()] for a in (y, p))
     raise ValueError(f"{name}: {requirement}; got y_true={y_true}, y_pred={y_pred}{_at(index)}")
+
+
+def refuse_keyword(name: str, key: str, own: tuple[str, ...]) -> NoReturn:
+    """Raise for a keyword that a loss does not have."""
+    known = [*own, "sample_weight", "reduction", "out"]
+    close = get_close_matches(key, known, n=1) or [k for k in known if key.rstrip("s") in k][:1]
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise TypeError(f"{name} has no keyword {key!r}; it has {', '.join(known)}{hint}")
+
+
+def scalar(value: float, dtype: np.dtype[Any]) -> Array:
+    """Return a 0-d array; beyond the dtype's range it is inf, without a warning."""
+    with np.errstate(all="ignore"):
+        return np.asarray(value).astype(dtype)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from typing import SupportsFloat
 
+import numpy as np
+
 
 def real(**parameter: SupportsFloat | None) -> float:
     """Return the value as a float; raise TypeError if it is no number, ValueError if it is NaN."""
     ((name, value),) = parameter.items()
-    if isinstance(value, str | bytes) or value is None:
+    if isinstance(value, str | bytes | np.complexfloating) or value is None:
         raise TypeError(f"{name} must be a real number, got {value!r}")
     try:
         number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be finite in float64, got an integer beyond it") from None
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a real number, got {value!r}") from None
     if math.isnan(number):

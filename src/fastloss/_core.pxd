@@ -51,6 +51,10 @@ cdef extern from "fastloss.h" nogil:
         double constants[FL_CONSTANTS]
         double scale
 
+    enum:
+        FL_VIOLATED, FL_NO_MEMORY
+
+    double fl_constant(double k, int real_bytes)
     int fl_run(const fl_call *call, double *sum)
     Py_ssize_t fl_first_violation(const fl_call *call)
 

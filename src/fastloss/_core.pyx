@@ -20,8 +20,6 @@ cdef enum Kind:
 cdef enum Reduction:
     MEAN, SUM, NONE
 
-cdef Py_ssize_t NO_STRIDES[FL_MAX_DIMS]  # zeros: a scalar seen as an array of any shape
-
 cdef str _MEAN = "mean"
 cdef object FLOAT32 = np.dtype(np.float32), FLOAT64 = np.dtype(np.float64)
 
@@ -77,22 +75,46 @@ def loss_names():
     return [fl_loss_name(i).decode() for i in range(<int>FL_N_LOSSES)]
 
 
-cdef inline int run(fl_call *call, double *total) noexcept:
-    cdef int violated
+cdef inline bint run(fl_call *call, double *total) except -1:
+    """Whether an element violates the domain."""
+    cdef int status
     if call.size < KEEP_GIL:
-        return fl_run(call, total)
-    with nogil:
-        violated = fl_run(call, total)
-    return violated
-
-
-cdef inline void describe(fl_array *a, ndarray array, int type) noexcept:
-    a.data = <char *>cnp.PyArray_DATA(array)
-    a.type = type
-    if cnp.PyArray_IS_C_CONTIGUOUS(array):
-        a.strides = NULL
+        status = fl_run(call, total)
     else:
-        a.strides = <const Py_ssize_t *>cnp.PyArray_STRIDES(array)
+        with nogil:
+            status = fl_run(call, total)
+    if status == FL_NO_MEMORY:
+        raise MemoryError("no memory to pack arrays that are not contiguous, aligned and of one dtype")
+    return status == FL_VIOLATED
+
+
+# The shape and strides of a call. Copies: while the GIL is released, another thread may assign to
+# array.shape, which frees the originals.
+cdef struct Layout:
+    Py_ssize_t shape[FL_MAX_DIMS]
+    Py_ssize_t strides[FL_INPUTS + FL_OUTPUTS][FL_MAX_DIMS]
+
+
+cdef void set_shape(fl_call *call, Layout *layout, ndarray array) noexcept:
+    cdef int d
+    call.ndim = cnp.PyArray_NDIM(array)
+    call.size = cnp.PyArray_SIZE(array)
+    call.shape = layout.shape
+    for d in range(call.ndim):
+        layout.shape[d] = cnp.PyArray_DIM(array, d)
+
+
+cdef void describe(fl_array *a, Py_ssize_t *strides, ndarray array, int ndim) noexcept:
+    """An operand; one of fewer dimensions than the call is a scalar, whose strides are 0."""
+    cdef int d
+    a.data = <char *>cnp.PyArray_DATA(array)
+    a.type = type_code(array)
+    a.strides = NULL
+    if cnp.PyArray_NDIM(array) == ndim and cnp.PyArray_IS_C_CONTIGUOUS(array):
+        return
+    a.strides = strides
+    for d in range(ndim):
+        strides[d] = cnp.PyArray_STRIDE(array, d) if cnp.PyArray_NDIM(array) == ndim else 0
 
 
 cdef inline char kind_of(ndarray array) noexcept:
@@ -121,8 +143,8 @@ cdef int type_code(ndarray array) noexcept:
 
 
 cdef inline bint is_real(ndarray array) noexcept:
-    cdef char kind = kind_of(array)
-    return (kind == c"f" or kind == c"i" or kind == c"u" or kind == c"b") and cnp.PyArray_ITEMSIZE(array) <= 8
+    cdef int number = cnp.PyArray_TYPE(array)  # not the kind: other packages define floats of their own
+    return (cnp.NPY_BOOL <= number <= cnp.NPY_FLOAT64) or number == cnp.NPY_FLOAT16
 
 
 cpdef ndarray as_array(str name, x):
@@ -238,7 +260,7 @@ cdef object straight(Loss loss, int kind, ndarray y, ndarray p):
     call.size = cnp.PyArray_SIZE(p)
     call.scale = 1.0 / <double>call.size
     for i in range(FL_CONSTANTS):
-        call.constants[i] = loss.constants[i]
+        call.constants[i] = loss.constants[number == cnp.NPY_FLOAT64][i]
     for i in range(2):
         call.in_[i].strides = call.out[i].strides = NULL
         call.in_[i].type = call.out[i].type = FL_F64 if number == cnp.NPY_FLOAT64 else FL_F32
@@ -281,32 +303,16 @@ cdef object refuse_domain(Loss loss, const fl_call *call, y, p):
     )
 
 
-cdef double total_weight(fl_call *call, ndarray weight) except? -1:
-    """The sum of the weights; 0 only where all are 0."""
-    cdef double total
-    cdef fl_call sums = call[0]
-    sums.kernel = fl_kernels(sums.real_bytes).sum
-    sums.in_[0] = sums.in_[1] = call.in_[2]
-    sums.in_[2].data = NULL
-    sums.scale = 1
-    for i in range(FL_OUTPUTS):
-        sums.out[i].data = NULL
-    if run(&sums, &total) or total - total != 0:
-        _arguments.refuse_weight(weight, "float32" if sums.real_bytes == 4 else "float64")
-    return total
-
-
-cdef ndarray total_of(ndarray array, double weights):
-    """The sum of an array over that of the weights, in the order of every other sum, as a 0-d array."""
+cdef double sum_of(ndarray array, bint *finite) except? -1:
+    """The sum of an array of at least one dimension, in the order of every other sum."""
     cdef fl_call call
+    cdef Layout layout
     cdef double total
     cdef int i
-    call.real_bytes = cnp.PyArray_ITEMSIZE(array)
+    call.real_bytes = 4 if fits_single(array) else 8
     call.kernel = fl_kernels(call.real_bytes).sum
-    call.ndim = cnp.PyArray_NDIM(array)
-    call.shape = <const Py_ssize_t *>cnp.PyArray_DIMS(array)
-    call.size = cnp.PyArray_SIZE(array)
-    describe(&call.in_[0], array, type_code(array))
+    set_shape(&call, &layout, array)
+    describe(&call.in_[0], layout.strides[0], array, call.ndim)
     call.in_[1] = call.in_[0]
     call.in_[2].data = NULL
     for i in range(FL_OUTPUTS):
@@ -314,14 +320,30 @@ cdef ndarray total_of(ndarray array, double weights):
     for i in range(FL_CONSTANTS):
         call.constants[i] = 0
     call.scale = 1
-    run(&call, &total)
-    return np.array(total / weights, dtype=array.dtype)
+    finite[0] = not run(&call, &total) and total - total == 0
+    return total
+
+
+cdef tuple weigh(ndarray weight, bint single, bint mean):
+    """The weights in a range where nothing over- or underflows, and their sum."""
+    cdef bint finite
+    cdef double total = sum_of(weight, &finite)
+    if not finite:
+        _arguments.refuse_weight(weight)
+    if mean and not (1e-12 if single else 1e-250) < abs(total) < (1e12 if single else 1e250):
+        weight = _arguments.rescale_weight(weight)  # the mean does not change
+        total = sum_of(weight, &finite)
+        if total == 0 and weight.any():
+            raise ValueError("sample_weight sums to 0, so the weighted mean is undefined; use reduction='sum'")
+    return weight, total
 
 
 cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int reduction, out):
-    """A call with anything that DESIGN allows: dtypes, layouts, scalars, weights, out."""
-    cdef fl_call call
+    """A call with any dtypes, layouts, scalars, weights and outputs."""
+    cdef fl_call call, check
+    cdef Layout layout
     cdef double total = 0, weights, divisor
+    cdef bint finite
     cdef int which = pass_of(kind, reduction), i
     cdef ndarray y = as_array("y_true", y_true), p = as_array("y_pred", y_pred), w = None, result
     cdef bint y_weak = type(y_true) in (int, float, bool), p_weak = type(y_pred) in (int, float, bool)
@@ -329,9 +351,9 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
 
     if y_shape != p_shape and y_shape != () and p_shape != ():
         _arguments.refuse_shapes(y, p)
-    cdef bint summed_scalar = p_shape == () and y_shape != () and reduction != NONE and kind != VALUE
-    cdef ndarray shaped = y if p_shape == () else p
-    shape = (<object>shaped).shape
+    # The derivative by a scalar y_pred of a mean or sum over many y_true is a scalar, too.
+    cdef bint summed = p_shape == () and y_shape != () and reduction != NONE and kind != VALUE
+    shape = y_shape if p_shape == () else p_shape
 
     # The dtype of the arithmetic is NumPy's promotion, with float64 for integers alone and float32 for
     # float16; a Python number takes the other's. The result is in it too, but in float32 where y_pred is
@@ -347,27 +369,20 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
 
     call.real_bytes = 4 if single else 8
     call.kernel = fl_kernels(call.real_bytes).loss[loss.id][which]
-    call.ndim = cnp.PyArray_NDIM(shaped)
-    call.shape = <const Py_ssize_t *>cnp.PyArray_DIMS(shaped)
-    call.size = cnp.PyArray_SIZE(shaped)
     for i in range(FL_CONSTANTS):
-        call.constants[i] = loss.constants[i]
-    describe(&call.in_[0], y, type_code(y))
-    describe(&call.in_[1], p, type_code(p))
-    if y_shape != shape:
-        call.in_[0].strides = NO_STRIDES
-    if p_shape != shape:
-        call.in_[1].strides = NO_STRIDES
+        call.constants[i] = loss.constants[not single][i]
+    set_shape(&call, &layout, y if p_shape == () else p)
+    describe(&call.in_[0], layout.strides[0], y, call.ndim)
+    describe(&call.in_[1], layout.strides[1], p, call.ndim)
     call.in_[2].data = NULL
     for i in range(FL_OUTPUTS):
         call.out[i].data = NULL
 
     parts = parts_of(kind, reduction)
-    result_shape = p_shape if summed_scalar else shape
     if out is None:
         arrays = [None for part in parts if part != "float"]
     else:
-        arrays = _arguments.check_outputs(out, parts, result_shape, dtype)
+        arrays = _arguments.check_outputs(out, parts, p_shape if summed else shape, dtype)
     if call.size == 0 and reduction == MEAN:
         raise ValueError("y_true and y_pred are empty, and the mean of nothing is undefined; use reduction='sum'")
 
@@ -376,24 +391,21 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
         w = as_array("sample_weight", sample_weight)
         if (<object>w).shape != shape:
             w = _arguments.broadcast_weight(w, shape)
-        describe(&call.in_[2], w, type_code(w))
-        weights = total_weight(&call, w)
-        if weights == 0 and reduction == MEAN and np.any(w):
-            raise ValueError("sample_weight sums to 0, so the weighted mean is undefined; use reduction='sum'")
+        w, weights = weigh(w, single, reduction == MEAN)
+        describe(&call.in_[2], layout.strides[2], w, call.ndim)
     # All weights 0: there is nothing to average, and the kernels leave out what has weight 0.
     divisor = 1.0 if reduction != MEAN or weights == 0 else weights
-    call.scale = 1.0 if summed_scalar else 1.0 / divisor
+    call.scale = 1.0 if summed else 1.0 / divisor
 
     results = []
     inputs = [a for a in (y, p, w) if a is not None]
     for i, given in enumerate(arrays):
         result = given
-        if summed_scalar or given is None or overlaps_any(given, inputs):
+        if summed or given is None or overlaps_any(given, inputs):
             result = np.empty(shape, dtype)
         results.append(result)
-        describe(&call.out[i], result, type_code(result))
+        describe(&call.out[i], layout.strides[FL_INPUTS + i], result, call.ndim)
 
-    cdef fl_call check
     if out is not None and fl_loss_requirement(loss.id)[0] != 0:
         check = domain_check(loss, &call)  # before anything is written to arrays of the caller
         if run(&check, &total):
@@ -401,9 +413,9 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
     if run(&call, &total):
         refuse_domain(loss, &call, y, p)
 
+    if summed:
+        results = [_arguments.scalar(sum_of(array, &finite) / divisor, dtype) for array in results]
     for i, given in enumerate(arrays):
-        if summed_scalar:
-            results[i] = total_of(results[i], divisor)
         if given is not None and given is not results[i]:
             given[...] = results[i]
             results[i] = given
@@ -432,10 +444,13 @@ cdef class Loss:
     cdef readonly object declaration
     cdef dict _params
     cdef int id
-    cdef double constants[FL_CONSTANTS]
+    cdef double constants[2][FL_CONSTANTS]  # for float32 and float64
+    cdef object __weakref__
 
     def __init__(self, declaration):
         """`declaration` is the function that documents the loss and turns its parameters into constants."""
+        if self.declaration is not None:
+            raise TypeError(f"{self!r} cannot be changed; use bind")
         self.declaration = declaration
         self.name = declaration.__name__
         self.family = declaration.__module__.rpartition(".")[2]
@@ -445,9 +460,10 @@ cdef class Loss:
 
     cdef set_params(self, dict params):
         constants = self.declaration(**params)
-        self._params = params
+        self._params = {name: value if value is None else float(value) for name, value in params.items()}
         for i in range(FL_CONSTANTS):
-            self.constants[i] = constants[i] if i < len(constants) else 0.0
+            for k in range(2):
+                self.constants[k][i] = fl_constant(constants[i], 4 + 4 * k) if i < len(constants) else 0.0
 
     cdef add_methods(self):
         self.grad = Method(self, GRAD, "grad")
@@ -458,10 +474,7 @@ cdef class Loss:
         """The same loss with other parameters, for one call: its methods are not there yet."""
         for key in params:
             if key not in self._params:
-                raise TypeError(
-                    f"{self.name} has no parameter {key!r}; "
-                    + (f"it has {', '.join(self._params)}" if self._params else "it has none")
-                )
+                _arguments.refuse_keyword(self.name, key, tuple(self._params))
         cdef Loss loss = Loss.__new__(Loss)
         loss.declaration, loss.name, loss.family, loss.id = self.declaration, self.name, self.family, self.id
         loss.set_params({**self._params, **params})
@@ -469,6 +482,11 @@ cdef class Loss:
 
     def __call__(self, y_true, y_pred, *, sample_weight=None, reduction=_MEAN, out=None, **params):
         return evaluate(self, VALUE, y_true, y_pred, sample_weight, reduction, out, params)
+
+    def __class_getitem__(cls, parameters):
+        from types import GenericAlias
+
+        return GenericAlias(cls, parameters)
 
     def bind(self, **params):
         """Return the same loss with other defaults.
@@ -555,8 +573,9 @@ cdef class Method:
     cdef readonly Loss __self__
     cdef readonly str __name__
     cdef int kind
+    cdef object __weakref__
 
-    def __init__(self, Loss loss, int kind, str name):
+    def __cinit__(self, Loss loss not None, int kind, str name not None):
         self.__self__ = loss
         self.kind = kind
         self.__name__ = name
@@ -598,6 +617,8 @@ cdef class Method:
 
 
 cdef inline object evaluate(Loss loss, int kind, y_true, y_pred, sample_weight, reduction, out, dict params):
+    if loss.declaration is None:
+        raise TypeError("this loss was never initialised; use fastloss.get")
     if params:
         loss = loss.with_params(params)
     if sample_weight is None and out is None and reduction is _MEAN and is_straight(y_true, y_pred):
@@ -612,26 +633,23 @@ def sgd_update(ndarray param, ndarray grad, velocity, bint nesterov, double lr, 
                double momentum, double gain):
     """One update of one array, in place. The caller has checked everything; see fastloss.sgd."""
     cdef fl_call call
+    cdef Layout layout
     cdef double total
-    cdef ndarray buffer
     cdef int i
     cdef int rule = FL_SGD_PLAIN if velocity is None else FL_SGD_NESTEROV if nesterov else FL_SGD_MOMENTUM
     if not same_memory(param, grad) and np.may_share_memory(param, grad):
         grad = grad.copy()
     call.real_bytes = cnp.PyArray_ITEMSIZE(param)
     call.kernel = fl_kernels(call.real_bytes).sgd[rule]
-    call.ndim = cnp.PyArray_NDIM(param)
-    call.shape = <const Py_ssize_t *>cnp.PyArray_DIMS(param)
-    call.size = cnp.PyArray_SIZE(param)
-    call.constants[0], call.constants[1] = lr, weight_decay
-    call.constants[2], call.constants[3] = momentum, gain
+    set_shape(&call, &layout, param)
+    for i, constant in enumerate((lr, weight_decay, momentum, gain)):
+        call.constants[i] = fl_constant(constant, call.real_bytes)
     call.scale = 1
-    describe(&call.in_[0], param, type_code(param))
-    describe(&call.in_[1], grad, type_code(grad))
+    describe(&call.in_[0], layout.strides[0], param, call.ndim)
+    describe(&call.in_[1], layout.strides[1], grad, call.ndim)
     call.out[0] = call.in_[0]
     call.in_[2].data = call.out[1].data = NULL
     if velocity is not None:
-        buffer = velocity
-        describe(&call.in_[2], buffer, type_code(buffer))
+        describe(&call.in_[2], layout.strides[2], velocity, call.ndim)
         call.out[1] = call.in_[2]
     run(&call, &total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import threading
 from types import TracebackType
 
 from fastloss import _core
@@ -91,17 +92,17 @@ class threads:  # noqa: N801 - used like a function
 
     def __init__(self, n: int) -> None:
         self._n = _count("n", n)
-        self._before: list[int] = []
+        self._local = threading.local()  # one object may serve several threads
 
     def __enter__(self) -> threads:
-        self._before.append(_core.thread_limit())
+        self._local.before = [*getattr(self._local, "before", []), _core.thread_limit()]
         _core.set_thread_limit(self._n)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _core.set_thread_limit(self._before.pop())
+        _core.set_thread_limit(self._local.before.pop())
 
 
 def from_environment() -> None:

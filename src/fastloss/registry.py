@@ -74,7 +74,7 @@ def get(name: str, **params: float | None) -> Loss[...]:
     >>> fl.get("huber", delta=2.0)
     fastloss.huber.bind(delta=2.0)
     """
-    if name not in registered:
+    if not isinstance(name, str) or name not in registered:
         from difflib import get_close_matches
 
         close = get_close_matches(str(name), registered, n=1)
@@ -104,11 +104,11 @@ def signature(loss: Loss[...]) -> Signature:
 _INPUTS = """\
 y_true, y_pred : array_like
     Of equal shapes, or one a scalar. float32 and float64 are computed as they are, integers and
-    booleans as float64, float16 as float32."""
+    booleans as float64 (small ones beside float32 as float32), float16 as float32."""
 _OPTIONS = """\
 sample_weight : array_like, optional
     Finite numbers that multiply value and derivatives; they broadcast to the shape of the arrays.
-    An element of weight 0 counts as absent.
+    An element of weight 0 counts as absent, whatever it is.
 reduction : {'mean', 'sum', 'none'}
     The mean is divided by the sum of the weights. Derivatives are those of the value so reduced.
 out : ndarray or tuple of ndarray, optional

@@ -254,7 +254,8 @@ def epsilon_insensitive(*, epsilon: float = 0.1) -> Constants:
 def squared_epsilon_insensitive(*, epsilon: float = 0.1) -> Constants:
     """Squared epsilon-insensitive loss: ``max(|r| - epsilon, 0)^2``.
 
-    Gradient ``2 sign(r) max(|r| - epsilon, 0)``; second derivative 2 outside of the tube, else 0.
+    Gradient ``2 sign(r) max(|r| - epsilon, 0)``; second derivative 2 outside of the tube and on its edge,
+    else 0.
 
     Parameters
     ----------

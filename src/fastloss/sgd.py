@@ -91,7 +91,10 @@ class SGD:
         """Return lr, weight_decay, momentum and 1 - dampening, checked if they have changed."""
         given = (self.lr, self.momentum, self.dampening, self.weight_decay, self.nesterov)
         if self._checked is None or self._checked[0] != given:
-            self._checked = given, self._check()
+            constants = self._check()
+            if not all(type(value) in (float, int, bool) for value in given):  # an array can change in place
+                return constants
+            self._checked = given, constants
         return self._checked[1]
 
     def _check(self) -> tuple[float, float, float, float]:
@@ -99,6 +102,8 @@ class SGD:
         momentum = nonnegative(momentum=self.momentum)
         dampening = finite(dampening=self.dampening)
         weight_decay = nonnegative(weight_decay=self.weight_decay)
+        if not isinstance(self.nesterov, bool | np.bool_):
+            raise TypeError(f"nesterov must be True or False, got {self.nesterov!r}")
         if self.nesterov and (momentum == 0 or dampening != 0):
             raise ValueError(
                 "nesterov needs momentum > 0 and dampening == 0, "
@@ -179,13 +184,21 @@ class SGD:
             If an entry is missing, unknown or out of range. The optimiser has then not changed.
         """
         expected = {*_HYPERPARAMETERS, "velocity"}
+        if not isinstance(state, Mapping) or not isinstance(state.get("velocity", {}), Mapping):
+            raise TypeError("state must be what state_dict returned: a mapping, with a mapping of velocities")
         if set(state) != expected:
             raise ValueError(f"state must have the entries {sorted(expected)}, got {sorted(map(str, state))}")
         loaded = SGD(**{name: state[name] for name in _HYPERPARAMETERS})
         for key, velocity in state["velocity"].items():
-            loaded._velocity[key] = _param(f"velocity{_label(key)}", velocity).astype(
-                velocity.dtype.newbyteorder("="), order="C"
-            )
+            if (
+                not isinstance(velocity, np.ndarray)
+                or velocity.dtype.kind != "f"
+                or velocity.itemsize not in (4, 8)
+            ):
+                raise TypeError(
+                    f"state['velocity']{_label(key)} must be a float32 or float64 array, got {velocity!r}"
+                )
+            loaded._velocity[key] = velocity.astype(velocity.dtype.newbyteorder("="), order="C")
         self.__dict__.update(loaded.__dict__)
 
     def __repr__(self) -> str:
