@@ -20,6 +20,8 @@ enum {
     /* Below this many elements a call stays on its own thread: waking a team costs 2 to 5
      * microseconds, the time of some 8000 elements of `logistic` in float64. */
     GRAIN = 16384,
+    /* From this many bytes an array on, it comes from beyond the second level of cache. */
+    PREFETCH = 1 << 20,
     /* A sum adds at most this many partial sums of its tasks; the rest is added within the tasks. */
     MAX_TASKS = 1024,
 };
@@ -106,7 +108,8 @@ static int run_group(const fl_call *call, ptrdiff_t start, ptrdiff_t n, scratch 
     }
     *sum = 0;
     const ptrdiff_t third_step = call->in[2].data ? FL_LANES : 0;
-    const int violated = call->kernel(padded, in, third_step, out, call->constants, call->scale, sum);
+    const ptrdiff_t ahead = call->size >= PREFETCH / call->real_bytes ? 2048 : 0;
+    const int violated = call->kernel(padded, in, third_step, ahead, out, call->constants, call->scale, sum);
     for (int i = 0; i < FL_OUTPUTS; i++)
         if (call->out[i].data && out[i] == (void *)slot(s, FL_INPUTS + i, n))
             fl_unpack(call, &call->out[i], start, n, out[i]);

@@ -19,9 +19,9 @@ enum {
 
 /* Returns whether an element violates the loss's domain; *sum is set by the passes that have one. The third
  * input advances by third_step for each FL_LANES elements: by FL_LANES, or by 0 to be read again and again.
- */
-typedef int fl_kernel(ptrdiff_t n, const void *const *in, ptrdiff_t third_step, void *const *out,
-                      const double *constants, double scale, double *sum);
+ * The others are prefetched so many bytes ahead, if that is not 0. */
+typedef int fl_kernel(ptrdiff_t n, const void *const *in, ptrdiff_t third_step, ptrdiff_t ahead,
+                      void *const *out, const double *constants, double scale, double *sum);
 
 typedef enum {
 #define LOSS(name, domain) FL_LOSS_##name,
@@ -78,9 +78,8 @@ typedef enum {
     FL_SWAPPED = 32, /* or-ed in: the other byte order */
 } fl_type;
 
-/* An array with the shape of its call. data NULL: absent (a third input that is absent is all ones; outputs that
- * the kernel writes must be there).
- * strides NULL: C-contiguous. A stride of 0 broadcasts. */
+/* An array with the shape of its call. data NULL: absent (a third input that is absent is all ones; outputs
+ * that the kernel writes must be there). strides NULL: C-contiguous. A stride of 0 broadcasts. */
 typedef struct {
     char *data;
     const ptrdiff_t *strides;

@@ -15,26 +15,26 @@
 #include "losses/domains.def"
 #undef DOMAIN
 
-#define KERNEL(name)                                                                                     \
-    static int FL_NAME(name)(ptrdiff_t n, const void *const *in, ptrdiff_t third_step, void *const *out, \
-                             const double *k, double scale, double *sum)
+#define KERNEL(name)                                                                                    \
+    static int FL_NAME(name)(ptrdiff_t n, const void *const *in, ptrdiff_t third_step, ptrdiff_t ahead, \
+                             void *const *out, const double *k, double scale, double *sum)
 
 /* huber_grad_f64_v3 and so on: the symbols that a profiler and the tests of the machine code see. */
-#define PASS(loss, domain, pass, outputs)                                                           \
-    KERNEL(loss##_##pass)                                                                           \
-    {                                                                                               \
-        return fl_pointwise(loss, domain_##domain, outputs, n, in, third_step, out, k, scale, sum); \
+#define PASS(loss, domain, pass, outputs)                                                                  \
+    KERNEL(loss##_##pass)                                                                                  \
+    {                                                                                                      \
+        return fl_pointwise(loss, domain_##domain, outputs, n, in, third_step, ahead, out, k, scale, sum); \
     }
 #define LOSS(name, domain) FL_PASSES(PASS, name, domain)
 #include "losses.def"
 #undef LOSS
 #undef PASS
 
-#define SGD(name, use_velocity, nesterov)                     \
-    KERNEL(name)                                              \
-    {                                                         \
-        (void)third_step, (void)scale, (void)sum;             \
-        return fl_sgd(use_velocity, nesterov, n, in, out, k); \
+#define SGD(name, use_velocity, nesterov)                      \
+    KERNEL(name)                                               \
+    {                                                          \
+        (void)third_step, (void)ahead, (void)scale, (void)sum; \
+        return fl_sgd(use_velocity, nesterov, n, in, out, k);  \
     }
 SGD(sgd_plain, 0, 0)
 SGD(sgd_momentum, 1, 0)
@@ -53,7 +53,7 @@ static FL_INLINE int domain_finite(real y, real p, params c)
 KERNEL(sum)
 {
     const void *const twice[] = { in[0], in[0], in[2] };
-    return fl_pointwise(identity, domain_finite, FL_SUM, n, twice, third_step, out, k, scale, sum);
+    return fl_pointwise(identity, domain_finite, FL_SUM, n, twice, third_step, ahead, out, k, scale, sum);
 }
 
 const fl_table FL_NAME(fl_table) = {

