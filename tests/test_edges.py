@@ -378,7 +378,3 @@ def test_tweedie_beyond_overflow_has_the_sign_of_the_larger_term():
     for power, y, s, value, grad in cases:
         got = fl.tweedie.value_and_grad(np.array([y], np.float32), np.array([s], np.float32), power=power)
         assert (got[0], got[1][0]) == (value, grad)
-
-
-def test_a_right_probability_costs_a_positive_zero():
-    assert not np.signbit(fl.binary_cross_entropy([1.0, 0.0], [1.0, 0.0], reduction="none")).any()

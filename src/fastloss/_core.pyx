@@ -28,9 +28,18 @@ cdef object FLOAT32 = np.dtype(np.float32), FLOAT64 = np.dtype(np.float64)
 
 
 def select_level(wanted=None):
-    """Choose the SIMD level, by name or the best one; raise ImportError if it cannot be."""
-    cdef bytes name = wanted.encode() if wanted else None
-    cdef const char *error = fl_select_level(<const char *>name if name else NULL)
+    """Choose the SIMD level, by name or the best one; raise ImportError if it cannot be.
+
+    "x86-64-v3" is "v3", and "baseline" the lowest level.
+    """
+    cdef bytes name
+    cdef const char *error
+    if wanted:
+        level_name = wanted.lower().removeprefix("x86-64-")
+        name = (supported_levels().pop() if level_name == "baseline" else level_name).encode()
+        error = fl_select_level(name)
+    else:
+        error = fl_select_level(NULL)
     if error != NULL:
         raise ImportError(
             f"FASTLOSS_ISA={wanted} {error.decode()}; this machine has "
