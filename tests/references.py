@@ -273,6 +273,8 @@ def exact(reference: Reference, params: dict[str, Any], y: Any, p: Any) -> tuple
             return middle, mpf(0) if left * right < 0 else min(left, right, key=abs), None
         curves = [(f(p + 2 * s * h) - 2 * f(p + s * h) + middle) / h**2 for s in (-1, 1)]
         smooth = abs(curves[0] - curves[1]) <= abs(second) * mpf(10) ** -20
+        if abs(near_right - near_left) / (h / 4) < abs(second) / 2:
+            second = mpf(0)  # it shrinks with the step: what was seen is the step, not a curvature
         return middle, first if abs(first) > h * abs(second) else mpf(0), second if smooth else None
 
 
