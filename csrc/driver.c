@@ -17,8 +17,9 @@
 #endif
 
 enum {
-    /* Below this many elements a call stays on its own thread: waking a team costs 2 to 5
-     * microseconds, the time of some 8000 elements of `logistic` in float64. */
+    /* Below this many elements a call stays on its own thread. At this size two threads instead of one took,
+     * in microseconds, `logistic` in float64 from 28 to 16, squared_error in float64 from 4.0 to 3.5, and the
+     * cheapest, squared_error in float32, from 3.1 to 4.3: it gains from some 65536 on. */
     GRAIN = 16384,
     /* From this many bytes an array on, it comes from beyond the second level of cache. */
     PREFETCH = 1 << 20,
