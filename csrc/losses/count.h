@@ -7,23 +7,29 @@
 /* e^s - y s */
 static FL_INLINE vgh poisson(real y, real s, params c)
 {
-    const real e = fl_exp(s);
+    const exp_parts parts = fl_exp_parts(fl_pair(s, R(0)));
+    const pair e = fl_exp_of(parts);
+    const pair value = fl_plus(e, fl_negative(fl_product(y, y == R(0) ? R(0) : s)));
     (void)c;
-    return (vgh){ .value = e == FL_INF ? e : e - fl_term(y, s), .grad = e - y, .hess = e };
+    return (vgh){ .value = e.hi == FL_INF ? e.hi : fl_rounded(value),
+                  .grad = fl_rounded(fl_plus(e, fl_pair(-y, R(0)))),
+                  .hess = fl_exp_rounded(parts) };
 }
 
 /* s + y e^-s */
 static FL_INLINE vgh gamma(real y, real s, params c)
 {
-    const real e = fl_times_exp(y, fl_pair(-s, R(0)));
+    const pair e = fl_times_exp(y, fl_pair(-s, R(0)));
     (void)c;
-    return (vgh){ .value = e == FL_INF ? e : s + e, .grad = R(1) - e, .hess = e };
+    return (vgh){ .value = e.hi == FL_INF ? e.hi : fl_rounded(fl_plus(e, fl_pair(s, R(0)))),
+                  .grad = fl_rounded(fl_plus(fl_pair(R(1), R(0)), fl_negative(e))),
+                  .hess = fl_rounded(e) };
 }
 
 /* first - second; where both overflow, an infinity with the sign of `winner`. */
-static FL_INLINE real fl_difference(real y, real s, real first, real second, real winner)
+static FL_INLINE real fl_difference(real y, real s, pair first, pair second, real winner)
 {
-    const real d = first - second;
+    const real d = fl_rounded(fl_plus(first, fl_negative(second)));
     const int undefined = (d != d) & (y == y) & (s == s);
     return undefined ? fl_copysign(FL_INF, winner) : d;
 }
@@ -33,33 +39,49 @@ static FL_INLINE real fl_difference(real y, real s, real first, real second, rea
  * exponentials over the larger of them. */
 static FL_INLINE vgh tweedie(real y, real s, params c)
 {
+    const pair one = fl_pair(R(1), R(0)), label = fl_pair(y, R(0)), k1 = fl_pair(c.b, R(0)),
+               k2 = fl_pair(c.c, R(0));
     const exp_parts mean = fl_exp_parts(fl_product(c.c, s)), data = fl_exp_parts(fl_product(c.b, s));
-    const real first = fl_choose(c.c == R(0), s, fl_times_exp_of(R(1) / c.c, mean));
-    const real second = fl_choose(c.b == R(0), fl_term(y, s), fl_times_exp_of(y / c.b, data));
-    const real slope = fl_choose(c.c == R(0), R(1), fl_exp_of(mean));
-    const real t = fl_lowered(fl_lifted_exp_minus(fl_fabs(s)));
+    const int log_mean = c.c == R(0), log_data = c.b == R(0);
+    const pair line = fl_product(y, y == R(0) ? R(0) : s);
+    const pair first =
+        fl_choose_pair(log_mean, fl_pair(s, R(0)), fl_times_exp_of(fl_quotient(one, k2), mean));
+    const pair second = fl_choose_pair(log_data, line, fl_times_exp_of(fl_quotient(label, k1), data));
+    const pair slope = fl_choose_pair(log_mean, one, fl_exp_of(mean));
+    const real t = fl_exp(-fl_fabs(s));
     const real up = s > R(0) ? R(1) : t, back = y * (s > R(0) ? t : R(1));
-    const real winner = fl_choose((c.b == R(0)) | (c.c == R(0)), R(1), up / c.c - back / c.b);
+    const real winner = fl_choose(log_data | log_mean, R(1), up / c.c - back / c.b);
     return (vgh){ .value = fl_difference(y, s, first, second, winner),
-                  .grad = fl_difference(y, s, slope, fl_times_exp_of(y, data), up - back),
-                  .hess = fl_difference(y, s, fl_times_exp_of(c.c, mean), fl_times_exp_of(c.b * y, data),
-                                        c.c * up - c.b * back) };
+                  .grad = fl_difference(y, s, slope, fl_times_exp_of(label, data), up - back),
+                  .hess = fl_difference(y, s, fl_times_exp_of(k2, mean),
+                                        fl_times_exp_of(fl_product(c.b, y), data), c.c * up - c.b * back) };
 }
 
 /* c.a = dispersion k. (y + 1/k) log1p(k e^s) - y s = L/k + y (L - s) with L = log1p(k e^s), where
- * L - s = log(k + e^-s) is taken directly once k e^s > 1. */
+ * L - s = log(k + e^-s) is taken directly once k e^s > 1, and L/k is e^s while k e^s is tiny. */
 static FL_INLINE vgh negative_binomial(real y, real s, params c)
 {
     const int positive = s > R(0);
+    const pair one = fl_pair(R(1), R(0)), k = fl_pair(c.a, R(0)), y1 = fl_pair(y, R(0)),
+               s1 = fl_pair(s, R(0));
     const pair below = fl_pair(-fl_fabs(s), R(0));
-    const real t = fl_exp_pair(below), ke = positive ? c.a / t : c.a * t;
-    const int direct = positive & (ke > R(1));
-    const real log_sum = fl_log_sum(direct ? c.a : R(1), direct ? t : ke).hi;
-    const real l = direct ? s + log_sum : log_sum, gap = direct ? log_sum : log_sum - s;
-    const real w = R(1) / (positive ? t + c.a : R(1) + ke);
-    return (vgh){ .value = l / c.a + fl_term(y, gap),
-                  .grad = (positive ? R(1) - y * t : t - y) * w,
-                  .hess = fl_times_exp((R(1) + c.a * y) * w, below) * w };
+    const exp_parts parts = fl_exp_parts(below);
+    const pair t = fl_exp_of(parts), ke = fl_select(positive, fl_quotient(k, t), fl_scale(c.a, t));
+    const int direct = positive & (ke.hi > R(1));
+    const pair log_sum = fl_log_of(fl_plus(fl_select(direct, k, one), fl_select(direct, t, ke)));
+    const pair l = fl_select(direct, fl_plus(s1, log_sum), log_sum);
+    const pair gap = fl_select(direct, log_sum, fl_plus(log_sum, fl_negative(s1)));
+    const pair small =
+        fl_times(fl_select(positive, fl_quotient(one, t), t), fl_one_plus(fl_pair(R(-0.5) * ke.hi, R(0))));
+    const pair cost = fl_pair(y == R(0) ? R(0) : gap.hi, y == R(0) ? R(0) : gap.lo);
+    const pair base = fl_plus(fl_select(positive, k, one), fl_select(positive, t, fl_scale(c.a, t)));
+    const pair miss =
+        fl_select(positive, fl_plus(one, fl_negative(fl_scale(y, t))), fl_plus(t, fl_negative(y1)));
+    const pair weight = fl_quotient(fl_quotient(fl_plus(one, fl_product(c.a, y)), base), base);
+    return (vgh){ .value = fl_rounded(
+                      fl_plus(fl_select(ke.hi < FL_TINY, small, fl_quotient(l, k)), fl_scale(y, cost))),
+                  .grad = fl_rounded(fl_quotient(miss, base)),
+                  .hess = fl_rounded(fl_times_exp_of(weight, parts)) };
 }
 
 #endif

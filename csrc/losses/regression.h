@@ -1,4 +1,5 @@
-/* Regression losses. r = y_pred - y_true. */
+/* Regression losses. r = y_pred - y_true, as a pair where a rounded r would cost the result more than 2 ULP.
+ */
 #ifndef FL_REGRESSION_H
 #define FL_REGRESSION_H
 
@@ -25,62 +26,92 @@ static FL_INLINE vgh absolute_error(real y, real p, params c)
     return (vgh){ .value = fl_fabs(r), .grad = fl_sign(r), .hess = R(0) };
 }
 
-/* c.a = delta. r^2/2 within delta, delta (|r| - delta/2) outside. Huber (1964). */
+/* |r| - bound */
+static FL_INLINE real fl_beyond(pair r, real bound)
+{
+    return fl_rounded(fl_plus(fl_magnitude(r), fl_pair(-bound, R(0))));
+}
+
+/* k (r - k/2) with k = r clipped to [-delta, delta]: r^2/2 within, delta (|r| - delta/2) outside. */
+static FL_INLINE pair fl_huber(pair r, real k)
+{
+    const pair gap = fl_fast_sum(r.hi, R(-0.5) * k);
+    return fl_scale(k, fl_pair(gap.hi, gap.lo + (r.hi == k ? R(0) : r.lo)));
+}
+
+/* c.a = delta. Huber (1964). */
 static FL_INLINE vgh huber(real y, real p, params c)
 {
-    const real r = p - y, k = fl_clip(r, -c.a, c.a);
-    return (vgh){ .value = k * (r - R(0.5) * k), .grad = k, .hess = r == k ? R(1) : R(0) };
+    const pair r = fl_sum(p, -y);
+    const real k = fl_clip(r.hi, -c.a, c.a);
+    return (vgh){ .value = fl_rounded(fl_huber(r, k)),
+                  .grad = k,
+                  .hess = fl_beyond(r, c.a) > R(0) ? R(0) : R(1) };
 }
 
 /* c.a = beta. huber(beta) / beta; beta = 0 is the absolute error. */
 static FL_INLINE vgh smooth_l1(real y, real p, params c)
 {
-    const real r = p - y, k = fl_clip(r, -c.a, c.a);
-    const real slope = fl_choose(c.a == R(0), fl_sign(r), fl_clip(r / c.a, R(-1), R(1)));
-    const real inside = fl_choose(c.a == R(0), R(0), R(1) / c.a);
-    return (vgh){ .value = slope * (r - R(0.5) * k), .grad = slope, .hess = r == k ? inside : R(0) };
+    const pair r = fl_sum(p, -y), gap = fl_fast_sum(r.hi, R(-0.5) * fl_clip(r.hi, -c.a, c.a));
+    const pair ratio = fl_quotient(r, fl_pair(c.a, R(0)));
+    const int inside = fl_beyond(r, c.a) <= R(0);
+    const real slope = inside ? ratio.hi : fl_sign(r.hi);
+    const pair value = fl_times(fl_pair(slope, inside ? ratio.lo : R(0)),
+                                fl_plus(gap, fl_pair(inside ? R(0.5) * r.lo : r.lo, R(0))));
+    const int absolute = c.a == R(0);
+    return (vgh){ .value = fl_choose(absolute, fl_fabs(r.hi), fl_rounded(value)),
+                  .grad = fl_choose(absolute, fl_sign(r.hi), inside ? fl_rounded(ratio) : slope),
+                  .hess = inside ? fl_choose(absolute, R(0), R(1) / c.a) : R(0) };
 }
 
-/* x = r/c seen from the side where nothing overflows: m = min(|x|, 1/|x|), square = 1 + m^2.
- * 1 + x^2 is square where |x| <= 1, and square / m^2 beyond. */
+/* x = |r|/c seen from the side where nothing overflows: m = min(x, 1/x), square = 1 + m^2.
+ * 1 + x^2 is square where x <= 1, and square / m^2 beyond. `near` is the smaller of |r| and c. */
 typedef struct {
-    real r, abs_x, m, square;
+    pair r, size, m, square, near;
     int far;
 } scaled;
 
 static FL_INLINE scaled fl_scaled(real y, real p, real c)
 {
-    const real r = p - y, x = fl_fabs(r / c);
-    const int far = x > R(1);
-    const real m = far ? R(1) / x : x;
-    return (scaled){ r, x, m, R(1) + m * m, far };
+    const pair r = fl_sum(p, -y), size = fl_magnitude(r), scale = fl_pair(c, R(0));
+    const int far = size.hi > c;
+    const pair near = fl_select(far, scale, size), m = fl_quotient(near, fl_select(far, size, scale));
+    return (scaled){ r, size, m, fl_one_plus(fl_times(m, m)), near, far };
 }
+
+static FL_INLINE pair fl_one_or(int far, pair m) { return fl_select(far, m, fl_pair(R(1), R(0))); }
+static FL_INLINE real fl_signed(pair size, pair r) { return fl_copysign(fl_rounded(size), r.hi); }
 
 /* c.a = delta. delta^2 (sqrt(1 + x^2) - 1), written as r^2 / (1 + sqrt(1 + x^2)): no cancellation. */
 static FL_INLINE vgh pseudo_huber(real y, real p, params c)
 {
     const scaled u = fl_scaled(y, p, c.a);
-    const real root = fl_sqrt(u.square), a = fl_fabs(u.r);
-    const real inverse = (u.far ? u.m : R(1)) / root; /* 1 / sqrt(1 + x^2) */
-    return (vgh){ .value = a * (u.far ? c.a : a) / ((u.far ? u.m : R(1)) + root),
-                  .grad = (u.far ? fl_copysign(c.a, u.r) : u.r) / root,
-                  .hess = inverse * inverse * inverse };
+    const pair root = fl_root(u.square), one = fl_one_or(u.far, u.m);
+    const pair inverse = fl_ratio(one, root); /* 1 / sqrt(1 + x^2) */
+    return (vgh){ .value = fl_rounded(fl_times(u.size, fl_ratio(u.near, fl_plus(one, root)))),
+                  .grad = fl_signed(fl_ratio(u.near, root), u.r),
+                  .hess = fl_rounded(fl_times(fl_times(inverse, inverse), inverse)) };
 }
 
 /* log(cosh r): up to |r| = 1 a polynomial times r^2, beyond |r| - log 2 + log1p(e^-2|r|). tanh and sech come
- * from e^-|r| and that minus 1, so that nothing cancels on either side. */
+ * from e^-2|r| and that minus 1, so that nothing cancels on either side. */
 static FL_INLINE vgh log_cosh(real y, real p, params c)
 {
-    const pair d = fl_sum(p, -y); /* in e^-|r| the rounding of r would count |r| times */
-    const real r = d.hi, a = fl_fabs(r), a_lo = r < R(0) ? -d.lo : d.lo;
-    const exp_minus e = fl_exp_minus_parts(a, a_lo);
-    const real t = fl_lowered(e.lifted), t2 = t * t, inverse = R(1) / (R(1) + t2), sech = R(2) * t * inverse;
-    const real near = r * r * FL_LOG_COSH_POLY(r * r - R(0.5));
-    const real tail = fl_fma(t2 * t2, FL_LOG1P_SMALL_POLY(t2 - R(0.0625)), t2);
+    const pair r = fl_sum(p, -y),
+               a = fl_magnitude(r); /* in e^-2|r| the rounding of r would count 2|r| times */
+    const exp_minus e = fl_exp_minus_parts(R(2) * a.hi, R(2) * a.lo);
+    const pair t2 = fl_pair(fl_lowered(e.lifted.hi), fl_lowered(e.lifted.lo));
+    const pair sum = fl_one_plus_unit(t2), inverse = fl_inverse(sum);
+    const pair square = fl_times(a, a);
+    const real u = square.hi - FL_LOG_COSH_CENTRE, step = u * FL_LOG_COSH_SLOPE(u);
+    const real rest = fl_fma(square.hi, step, square.lo * FL_LOG_COSH_AT_CENTRE);
+    const real near = fl_fma(square.hi, FL_LOG_COSH_AT_CENTRE, rest);
+    const real tail = t2.hi + fl_fma(t2.hi * t2.hi, FL_LOG1P_SMALL_POLY(t2.hi - R(0.0625)), t2.lo);
+    const pair far = fl_pair(a.hi - R(0.69314718055994530942), tail + a.lo);
     (void)c;
-    return (vgh){ .value = a < R(1) ? near : (a - R(0.69314718055994530942)) + tail,
-                  .grad = fl_copysign(-e.minus_one * (R(1) + t) * inverse, r),
-                  .hess = sech * sech };
+    return (vgh){ .value = a.hi < R(1) ? near : fl_rounded(far),
+                  .grad = fl_signed(fl_ratio(e.minus_one, sum), r),
+                  .hess = fl_lowered(R(4) * fl_rounded(fl_times(e.lifted, fl_times(inverse, inverse)))) };
 }
 
 /* c.a = quantile, c.b = 1 - quantile. Koenker & Bassett (1978). */
@@ -97,16 +128,17 @@ static FL_INLINE vgh pinball(real y, real p, params c)
 /* c.a = level, c.b = 1 - level: level weights y_true > y_pred. Newey & Powell (1987). */
 static FL_INLINE vgh expectile(real y, real p, params c)
 {
-    const real r = p - y, w = r > R(0) ? c.b : c.a;
-    return (vgh){ .value = R(0.5) * w * r * r, .grad = w * r, .hess = w };
+    const pair r = fl_sum(p, -y);
+    const real w = r.hi > R(0) ? c.b : c.a;
+    return (vgh){ .value = fl_rounded(fl_times(fl_scale(R(0.5) * w, r), r)), .grad = w * r.hi, .hess = w };
 }
 
 /* c.a = epsilon. Vapnik (1995). */
 static FL_INLINE vgh epsilon_insensitive(real y, real p, params c)
 {
-    const real r = p - y, d = fl_fabs(r) - c.a;
+    const real d = fl_beyond(fl_sum(p, -y), c.a);
     return (vgh){ .value = fl_at_least(d, R(0)),
-                  .grad = d > R(0)    ? fl_sign(r)
+                  .grad = d > R(0)    ? fl_sign(p - y)
                           : d <= R(0) ? R(0)
                                       : d,
                   .hess = R(0) };
@@ -114,22 +146,30 @@ static FL_INLINE vgh epsilon_insensitive(real y, real p, params c)
 
 static FL_INLINE vgh squared_epsilon_insensitive(real y, real p, params c)
 {
-    const real r = p - y, gap = fl_fabs(r) - c.a, d = fl_at_least(gap, R(0));
-    return (vgh){ .value = d * d, .grad = R(2) * fl_copysign(d, r), .hess = gap >= R(0) ? R(2) : R(0) };
+    const real gap = fl_beyond(fl_sum(p, -y), c.a), d = fl_at_least(gap, R(0));
+    return (vgh){ .value = d * d, .grad = R(2) * fl_copysign(d, p - y), .hess = gap >= R(0) ? R(2) : R(0) };
 }
 
-/* d = log1p(p) - log1p(y), taken as the log of one quotient whose rounding is undone. */
+/* d = log1p(p) - log1p(y), taken as the log of one quotient whose rounding is undone. Both sides are brought
+ * into the middle of the range first, by 2^-64 (`over` says how often). */
+static FL_INLINE pair fl_middle(pair a)
+{
+    const real k = a.hi > R(0x1p60) ? R(0x1p-64) : R(1);
+    return fl_pair(a.hi * k, a.lo * k);
+}
+
 static FL_INLINE vgh squared_log_error(real y, real p, params c)
 {
     const pair a = fl_sum(R(1), p), b = fl_sum(R(1), y);
-    const pair q = fl_quotient(a, b.hi);
-    const real correction = q.lo - q.hi * (b.lo / b.hi);
-    const real d = fl_log_pair(q.hi, correction == correction ? correction : R(0)).hi;
-    const real inverse = R(1) / a.hi;
+    const real over = (a.hi > R(0x1p60) ? R(64) : R(0)) - (b.hi > R(0x1p60) ? R(64) : R(0));
+    const pair log_q = fl_log_of(fl_quotient(fl_middle(a), fl_middle(b)));
+    const pair d = fl_plus(log_q, fl_fast_sum(over * FL_LN2_HI, over * FL_LN2_LO));
+    const pair slope = fl_quotient(d, a);
+    const pair curve = fl_quotient(fl_quotient(fl_plus(fl_pair(R(1), R(0)), fl_negative(d)), a), a);
     (void)c;
-    return (vgh){ .value = d * d,
-                  .grad = p == FL_INF ? R(0) : R(2) * d * inverse,
-                  .hess = p == FL_INF ? R(0) : R(2) * (R(1) - d) * inverse * inverse };
+    return (vgh){ .value = fl_rounded(fl_times(d, d)),
+                  .grad = p == FL_INF ? R(0) : R(2) * fl_rounded(slope),
+                  .hess = p == FL_INF ? R(0) : R(2) * fl_rounded(curve) };
 }
 
 /* c.a = epsilon. */
@@ -140,72 +180,86 @@ static FL_INLINE vgh absolute_percentage_error(real y, real p, params c)
     return (vgh){ .value = limit ? R(1) : fl_fabs(r) / scale, .grad = fl_sign(r) / scale, .hess = R(0) };
 }
 
-/* c.a = c. c^2 (x - log1p(x)), x = |r|/c; up to x = 1 that is r^2 times a polynomial. */
+/* c.a = c. c (|r| - c log1p(x)), x = |r|/c; up to x = 1 that is r^2 times a polynomial. */
 static FL_INLINE vgh fair(real y, real p, params c)
 {
-    const real r = p - y, x = fl_fabs(r / c.a), w = R(1) / (R(1) + x);
-    const real far = x == FL_INF ? x : c.a * (c.a * (x - fl_log1p(x)));
-    return (vgh){ .value = x > R(1) ? far : r * r * -FL_LOG1P_POLY(x - R(0.5)),
-                  .grad = x > R(1) ? fl_copysign(c.a / (R(1) + R(1) / x), r) : r * w,
-                  .hess = w * w };
+    const scaled u = fl_scaled(y, p, c.a);
+    const pair w = fl_inverse(fl_one_plus(u.m));
+    const pair x = fl_quotient(u.size, fl_pair(c.a, R(0)));
+    const pair log1p = fl_log_of(fl_plus(fl_pair(R(1), R(0)), fl_pair(fl_at_most(x.hi, FL_MAX), x.lo)));
+    const pair far = fl_scale(c.a, fl_plus(u.size, fl_scale(-c.a, log1p)));
+    const pair near = fl_scale(-FL_LOG1P_POLY(u.m.hi), fl_times(u.size, u.size));
+    return (vgh){ .value = fl_rounded(fl_select(u.far, far, near)),
+                  .grad = fl_signed(fl_times(u.near, w), u.r),
+                  .hess = fl_rounded(fl_times(fl_one_or(u.far, fl_times(u.m, u.m)), fl_times(w, w))) };
 }
 
-/* c.a = c. c^2/2 log1p(x^2): up to x = 1 r^2 times a polynomial, beyond 2^40 without the 1, as x^2 might
+/* c.a = c. c^2/2 log1p(x^2): up to x = 1 r^2 times a polynomial; beyond 2^40 2 log x, as x^2 or even x might
  * overflow. */
 static FL_INLINE vgh cauchy(real y, real p, params c)
 {
     const scaled u = fl_scaled(y, p, c.a);
-    const real m2 = u.m * u.m, half = R(0.5) * u.r * u.r;
-    const int huge = u.abs_x > R(0x1p40);
-    const pair square = fl_sum(R(1), u.abs_x * u.abs_x);
-    const real log_x = fl_log_pair(huge ? u.abs_x : square.hi, huge ? R(0) : square.lo).hi;
-    const real near = fl_fma(half * m2, FL_LOG1P_POLY(m2 - R(0.5)), half);
-    return (vgh){ .value = u.far ? c.a * (c.a * (huge ? log_x : R(0.5) * log_x)) : near,
-                  .grad = (u.far ? fl_copysign(c.a * u.m, u.r) : u.r) / u.square,
-                  .hess = (R(1) - u.m) * (R(1) + u.m) * (u.far ? -m2 : R(1)) / (u.square * u.square) };
-}
-
-/* Below this x^2, terms in x^4 are lost in rounding. */
-#define FL_TINY (R(1) / (real)((bits)1 << (FL_MANTISSA + 2)))
-
-/* x^2 with x = r/c, to twice the working precision: an exponent needs it. */
-static FL_INLINE pair fl_scaled_square(real y, real p, real c)
-{
-    return fl_square(fl_quotient(fl_sum(p, -y), c));
+    const pair m2 = fl_times(u.m, u.m), x = fl_quotient(u.size, fl_pair(c.a, R(0)));
+    const real z = m2.hi, h = R(0.5) * z * FL_LOG1P_POLY(z);
+    const int huge = x.hi > R(0x1p40);
+    const pair square = fl_plus(fl_pair(R(1), R(0)), fl_times(x, x));
+    const real root = fl_sqrt(u.size.hi) / fl_sqrt(c.a);
+    const pair log = fl_log_of(fl_select(huge, fl_pair(root, R(0)), square));
+    const pair log1p = fl_pair(huge ? R(4) * log.hi : log.hi, huge ? R(4) * log.lo : log.lo);
+    const pair far = fl_scale(c.a, fl_scale(R(0.5) * c.a, log1p));
+    const pair near = fl_times(fl_fast_sum(R(0.5), h), fl_times(u.size, u.size));
+    const pair w = fl_inverse(u.square);
+    const pair bend = fl_times(fl_one_plus(fl_negative(u.m)), fl_one_plus(u.m)); /* 1 - m^2 */
+    return (vgh){ .value = fl_rounded(fl_select(u.far, far, near)),
+                  .grad = fl_signed(fl_times(fl_select(u.far, fl_scale(c.a, u.m), u.size), w), u.r),
+                  .hess = fl_rounded(
+                      fl_times(fl_times(fl_one_or(u.far, fl_negative(m2)), bend), fl_times(w, w))) };
 }
 
 /* c.a = c. c^2/2 (1 - e^(-x^2)). */
 static FL_INLINE vgh welsch(real y, real p, params c)
 {
-    const real r = p - y;
-    const pair x2 = fl_scaled_square(y, p, c.a);
-    const exp_parts parts = fl_exp_parts(fl_pair(-x2.hi, -x2.lo));
-    const real curve = (R(1) - R(2) * x2.hi) - R(2) * x2.lo;
-    const real near = r * r * (R(0.5) - R(0.25) * x2.hi); /* to rounding; x^2 may underflow */
-    return (vgh){ .value = x2.hi < FL_TINY ? near : c.a * (R(-0.5) * c.a * fl_expm1_of(parts)),
-                  .grad = fl_times_exp_of(r, parts),
-                  .hess = fl_times_exp_of(curve, parts) };
+    const pair r = fl_sum(p, -y), x = fl_quotient(r, fl_pair(c.a, R(0))), x2 = fl_times(x, x);
+    const exp_parts parts = fl_exp_parts(fl_negative(x2));
+    const pair near = fl_scale(R(0.5) - R(0.25) * x2.hi, fl_times(r, r)); /* to rounding; x^2 may underflow */
+    const pair far = fl_scale(c.a, fl_scale(R(-0.5) * c.a, fl_expm1_of(parts)));
+    const pair curve = fl_plus(fl_pair(R(1), R(0)), fl_pair(R(-2) * x2.hi, R(-2) * x2.lo));
+    return (vgh){ .value = fl_rounded(fl_select(x2.hi < FL_TINY, near, far)),
+                  .grad = fl_rounded(fl_times_exp_of(r, parts)),
+                  .hess = fl_rounded(fl_times_exp_of(curve, parts)) };
 }
 
 /* c.a = c. r^2/2 / (1 + x^2). */
 static FL_INLINE vgh geman_mcclure(real y, real p, params c)
 {
     const scaled u = fl_scaled(y, p, c.a);
-    const real w = R(1) / u.square, m2 = u.m * u.m;
-    return (vgh){ .value = (u.far ? R(0.5) * c.a * c.a : R(0.5) * u.r * u.r) * w,
-                  .grad = (u.far ? fl_copysign(c.a * m2 * u.m, u.r) : u.r) * w * w,
-                  .hess = (u.far ? (m2 - R(3)) * m2 * m2 : R(1) - R(3) * m2) * w * w * w };
+    const pair w = fl_inverse(u.square), w2 = fl_times(w, w), m2 = fl_times(u.m, u.m);
+    const pair fall = fl_times(fl_scale(c.a, u.m), m2);
+    const pair one = fl_pair(R(1), R(0)), three = fl_pair(R(-3), R(0));
+    const pair bend_near = fl_plus(one, fl_times(three, m2));
+    const pair bend_far = fl_times(m2, fl_plus(three, m2));
+    return (vgh){ .value = R(0.5) * fl_rounded(fl_times(u.near, fl_times(u.near, w))),
+                  .grad = fl_signed(fl_times(fl_select(u.far, fall, u.size), w2), u.r),
+                  .hess =
+                      fl_rounded(fl_times(fl_times(fl_select(u.far, bend_far, bend_near), fl_times(w2, w)),
+                                          fl_one_or(u.far, m2))) };
 }
 
 /* c.a = c. c^2/6 (1 - (1 - x^2)^3) within c, c^2/6 outside. Beaton & Tukey (1974). */
 static FL_INLINE vgh tukey_biweight(real y, real p, params c)
 {
-    const real r = p - y, x = fl_fabs(r / c.a), x2 = x * x;
-    const real gap = (R(1) - x) * (R(1) + x);
-    const int outside = x > R(1);
-    return (vgh){ .value = outside ? c.a * c.a / R(6) : r * r * ((R(3) - R(3) * x2) + x2 * x2) / R(6),
-                  .grad = outside ? R(0) : r * gap * gap,
-                  .hess = outside ? R(0) : gap * (R(1) - R(5) * x2) };
+    const scaled u = fl_scaled(y, p, c.a);
+    const pair one = fl_pair(R(1), R(0)), half = fl_pair(R(0.5), R(0)), six = fl_pair(R(6), R(0));
+    const pair z = fl_times(u.m, u.m), gap = fl_times(fl_one_plus(fl_negative(u.m)), fl_one_plus(u.m));
+    const pair inner = fl_plus(half, fl_negative(fl_ratio(z, six)));
+    const pair height = fl_plus(half, fl_negative(fl_times(z, inner))); /* (3 - 3z + z^2) / 6 */
+    const pair inside = fl_times(u.size, fl_times(u.size, height));
+    const pair bend =
+        fl_plus(one, fl_pair(R(-5) * z.hi, R(-5) * z.lo + fl_product_error(R(-5), z.hi, R(-5) * z.hi)));
+    return (vgh){ .value =
+                      fl_rounded(fl_select(u.far, fl_scale(c.a, fl_ratio(fl_pair(c.a, R(0)), six)), inside)),
+                  .grad = u.far ? R(0) : fl_signed(fl_times(fl_times(u.size, gap), gap), u.r),
+                  .hess = u.far ? R(0) : fl_rounded(fl_times(gap, bend)) };
 }
 
 /* c.a = alpha, c.b = b = |alpha - 2|, c.c = c, c.d = log b. With z = x^2/b and L = log1p(z):
@@ -213,31 +267,39 @@ static FL_INLINE vgh tukey_biweight(real y, real p, params c)
 static FL_INLINE vgh barron(real y, real p, params c)
 {
     const int square = c.a == R(2), log_limit = c.a == R(0), exp_limit = c.a == -FL_INF;
-    const real r = p - y, x = r / c.c, a = fl_fabs(x), z = a * a / c.b;
-    const pair x2 = fl_scaled_square(y, p, c.c);
-    const int huge = z > R(0x1p60);
-    const pair log_x = fl_log_pair(huge ? a : R(1) + z, huge ? R(0) : fl_sum(R(1), z).lo);
-    const pair wide = fl_sum(R(2) * log_x.hi, -c.d);
-    const pair log1p_z = fl_pair(huge ? wide.hi : log_x.hi, huge ? wide.lo + R(2) * log_x.lo : log_x.lo);
+    const pair one = fl_pair(R(1), R(0)), alpha = fl_pair(c.a, R(0)), b = fl_pair(c.b, R(0)),
+               scale = fl_pair(c.c, R(0));
+    const pair r = fl_sum(p, -y), x = fl_quotient(r, scale), x2 = fl_times(x, x), z = fl_quotient(x2, b);
+    const int huge = z.hi > R(0x1p60), vast = fl_fabs(x.hi) == FL_INF;
+    /* log1p(z); for huge z 2 log|x| - log b, and for x beyond the range from square roots */
+    const pair size = fl_select(vast, fl_pair(fl_sqrt(fl_fabs(r.hi)) / fl_sqrt(c.c), R(0)), fl_magnitude(x));
+    const pair log = fl_log_of(fl_select(huge, size, fl_plus(one, z)));
+    const real times = vast ? R(4) : R(2);
+    const pair wide = fl_plus(fl_pair(times * log.hi, times * log.lo), fl_pair(-c.d, R(0)));
+    const pair log1p_z = fl_select(huge, wide, log);
     const pair gauss = fl_pair(R(-0.5) * x2.hi, R(-0.5) * x2.lo);
-    const pair up = fl_scale(R(0.5) * c.a, log1p_z), less = fl_sum(up.hi, -log1p_z.hi);
-    const real low = less.lo + (up.lo - log1p_z.lo);
-    const pair down = log1p_z.hi == FL_INF ? fl_pair((R(0.5) * c.a - R(1)) * FL_INF, R(0))
-                                           : fl_pair(less.hi, low == low ? low : R(0));
-    const real rise = fl_expm1_pair(fl_choose_pair(exp_limit, gauss, up));
-    const exp_parts power = fl_exp_parts(fl_choose_pair(exp_limit, gauss, down));
+    const pair up = fl_choose_pair(exp_limit, gauss, fl_scale(R(0.5) * c.a, log1p_z));
+    const pair down = fl_choose_pair(exp_limit, gauss, fl_times(fl_sum(R(0.5) * c.a, R(-1)), log1p_z));
+    const exp_parts rise = fl_exp_parts(up), power = fl_exp_parts(down);
+    const pair weight = fl_choose_pair(exp_limit, fl_pair(R(-1), R(0)), fl_quotient(b, alpha));
+    const pair full =
+        fl_select(rise.x > R(40), fl_times_exp_of(weight, rise), fl_times(weight, fl_expm1_of(rise)));
+    const pair value = fl_choose_pair(log_limit, log1p_z, full);
+    const pair half = fl_times(fl_scale(R(0.5), x), x); /* every alpha's value, to rounding, for tiny x */
     const real limit = fl_choose(c.a > R(1), FL_INF, fl_choose(c.a == R(1), R(1), R(0)));
-    const real inverse = R(1) / z, slant = c.a - R(1);
-    const real ratio = (z > R(1) ? inverse + slant : R(1) + slant * z) / (R(1) + (z > R(1) ? inverse : z));
-    const real half = R(0.5) * x * x; /* also the value of every alpha, to rounding, where x is tiny */
-    const real value = fl_choose(log_limit, log1p_z.hi, c.b / c.a * rise);
-    const real grad = a == FL_INF ? fl_copysign(limit, r) : fl_times_exp_of(x, power);
-    const real bend = fl_choose(exp_limit, (R(1) - x2.hi) - x2.lo, ratio);
-    const real curve = fl_times_exp_of(bend, power);
-    return (vgh){ .value =
-                      fl_choose(square, half, x2.hi < FL_TINY ? half : fl_choose(exp_limit, -rise, value)),
-                  .grad = fl_choose(square, x, grad) / c.c,
-                  .hess = fl_choose(square, R(1), curve) / c.c / c.c };
+    const pair far = fl_exp_of(
+        fl_exp_parts(fl_plus(down, fl_scale(vast ? R(2) : R(1), log)))); /* as x e^down might overflow */
+    const real infinite = fl_fabs(r.hi) == FL_INF ? limit : fl_rounded(far);
+    const pair slope = fl_select(huge, fl_pair(fl_copysign(infinite, r.hi), R(0)), fl_times_exp_of(x, power));
+    const int beyond = z.hi > R(1);
+    const pair slant = fl_sum(c.a, R(-1)), low = fl_select(beyond, fl_quotient(one, z), z);
+    const pair top = fl_select(beyond, fl_plus(slant, low), fl_plus(one, fl_times(slant, low)));
+    const pair bend =
+        fl_choose_pair(exp_limit, fl_plus(one, fl_negative(x2)), fl_ratio(top, fl_one_plus(low)));
+    const pair curve = fl_quotient(fl_quotient(fl_choose_pair(square, one, bend), scale), scale);
+    return (vgh){ .value = fl_rounded(fl_choose_pair(square, half, fl_select(x2.hi < FL_TINY, half, value))),
+                  .grad = fl_rounded(fl_quotient(fl_choose_pair(square, x, slope), scale)),
+                  .hess = fl_rounded(fl_choose_pair(square, curve, fl_times_exp_of(curve, power))) };
 }
 
 #endif

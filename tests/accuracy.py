@@ -1,0 +1,72 @@
+"""The largest errors of a loss, in units of the last place (ULP) of the exact result: what docs/accuracy.md says.
+
+There is no absolute allowance. Only where a result changes its sign within a factor 2 of an input do its terms
+cancel; an error of more than 2 ULP there is counted in ULP of what a relative change of the inputs does to the
+result, |p dF/dp| + |y dF/dy|, and apart from the others.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from mpmath import mp, mpf
+from references import REFERENCES, condition, exact, points, ulp, ulp_error
+
+import fastloss as fl
+
+OUTPUTS = ("value", "gradient", "Hessian")
+TARGET = 2
+
+
+@dataclass
+class Worst:
+    error: float = 0.0
+    cancelling: float = 0.0
+    where: str = ""
+
+    def add(self, error: float, cancelling: bool, where: str) -> None:
+        if cancelling:
+            self.cancelling = max(self.cancelling, error)
+        elif error > self.error:
+            self.error, self.where = error, where
+
+
+def changes_sign(reference, params, y, p, output, want) -> bool:
+    """Whether the output has another sign at half or twice one of the inputs."""
+    probability, signs = reference.scores == "probability", set()
+    for f in (mpf(1) / 2, mpf(2)):
+        labels = [] if reference.labels == "binary" or (reference.labels == "unit" and y * f > 1) else [(y * f, p)]
+        scores = [] if (probability and p * f >= 1) or (reference.scores == "above -1" and p * f <= -1) else [(y, p * f)]
+        if reference.labels == "above -1" and y * f <= -1:
+            labels = []
+        for at in labels + scores:
+            found = exact(reference, params, *at)[output]
+            signs.add(0 if found is None else mp.sign(found))
+    return any(sign != mp.sign(want) for sign in signs)
+
+
+def measure(name: str, dtype: type) -> list[Worst]:
+    """The worst of each output over all parameters and points of the references."""
+    reference, worst = REFERENCES[name], [Worst() for _ in OUTPUTS]
+    for params in reference.params:
+        loss = fl.get(name, **params)
+        y, p = points(reference, dtype)
+        found = [loss(y, p, reduction="none"), *loss.grad_and_hess(y, p, reduction="none")]
+        assert all(a.dtype == dtype for a in found)
+        for i in range(y.size):
+            wanted = exact(reference, params, float(y[i]), float(p[i]))
+            for output, (got, want) in enumerate(zip((a[i] for a in found), wanted, strict=True)):
+                if want is None:
+                    continue
+                where = f"{loss!r} at y_true={y[i]!r}, y_pred={p[i]!r} is {got!r}, not {float(want)!r}"
+                error, cancelling = ulp_error(got, want, dtype), False
+                if error > TARGET:
+                    with mp.workdps(60):
+                        cancelling = changes_sign(reference, params, mpf(float(y[i])), mpf(float(p[i])), output, want)
+                    if cancelling and math.isfinite(got):
+                        unit = ulp(max(condition(reference, params, y[i], p[i], output), abs(want)), dtype)
+                        error = float(abs(mpf(float(got)) - want) / unit)
+                worst[output].add(error, cancelling, where)
+    return worst
