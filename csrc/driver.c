@@ -1,4 +1,7 @@
 /* Blocks, threads and the order of the sum. The only file that knows threads. */
+#if defined(__unix__) || defined(__APPLE__)
+#define _POSIX_C_SOURCE 200809L
+#endif
 #include "fastloss.h"
 #include "pack.h"
 
@@ -8,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -25,6 +29,10 @@ enum {
     PREFETCH = 1 << 20,
     /* A sum adds at most this many partial sums of its tasks; the rest is added within the tasks. */
     MAX_TASKS = 1024,
+    MAX_WORKERS = 256,
+    /* A call looks for an interruption every so many milliseconds, and at the clock every so many blocks. */
+    POLL_MS = 50,
+    POLL_BLOCKS = 16,
 };
 
 /* ---- one block --------------------------------------------------------------------------------- */
@@ -117,112 +125,193 @@ static int run_group(const fl_call *call, ptrdiff_t start, ptrdiff_t n, scratch 
     return violated ? FL_VIOLATED : 0;
 }
 
-/* A block is its whole groups of lanes, then the rest: the same cut for every layout. */
-static int run_block(const fl_call *call, ptrdiff_t block, scratch *s, double *sum)
-{
-    const ptrdiff_t start = block * FL_BLOCK, left = call->size - start;
-    const ptrdiff_t n = left < FL_BLOCK ? left : FL_BLOCK, whole = n / FL_LANES * FL_LANES;
-    double part;
-    int status = 0;
-
-    *sum = 0;
-    if (whole)
-        status |= run_group(call, start, whole, s, sum);
-    if (whole < n) {
-        status |= run_group(call, start + whole, n - whole, s, &part);
-        *sum += part;
-    }
-    return status;
-}
-
 /* ---- the sum ----------------------------------------------------------------------------------- */
 
-/* Adds numbers as a binary tree whose shape depends on their count alone: level i holds the sum of 2^i
- * of them. The error grows with log2(n) instead of n (Higham 1993). */
+/* An unevaluated sum hi + lo: adding blocks this way rounds once, at the end. */
 typedef struct {
-    double level[64];
+    double hi, lo;
+} total;
+
+static total add(total a, total b)
+{
+    const double hi = a.hi + b.hi, v = hi - a.hi;
+    return (total){ hi, ((a.hi - (hi - v)) + (b.hi - v)) + (a.lo + b.lo) };
+}
+
+static double rounded(total a)
+{
+    const double sum = a.hi + a.lo;
+    return sum == sum ? sum : a.hi; /* lo is NaN where hi is infinite */
+}
+
+/* Adds numbers as a binary tree whose shape depends on their count alone: level i holds the sum of 2^i
+ * of them. */
+typedef struct {
+    total level[64];
     uint64_t count;
 } tree;
 
-static void tree_add(tree *t, double x)
+static void tree_add(tree *t, total x)
 {
     int i = 0;
     for (uint64_t full = t->count++; full & 1; full >>= 1)
-        x = t->level[i++] + x;
+        x = add(t->level[i++], x);
     t->level[i] = x;
 }
 
-static double tree_sum(const tree *t)
+static total tree_sum(const tree *t)
 {
-    double sum = 0;
-    int any = 0;
+    total sum = { 0, 0 };
     for (int i = 0; i < 64; i++)
-        if (t->count >> i & 1) {
-            sum = any ? t->level[i] + sum : t->level[i];
-            any = 1;
-        }
+        if (t->count >> i & 1)
+            sum = add(t->level[i], sum);
     return sum;
 }
 
-/* Blocks [first, last): a task. */
-static int run_task(const fl_call *call, ptrdiff_t first, ptrdiff_t last, scratch *s, double *sum)
+/* A block is its whole groups of lanes, then the rest: the same cut for every layout. */
+static int run_block(const fl_call *call, ptrdiff_t block, scratch *s, total *sum)
 {
-    tree t;
+    const ptrdiff_t start = block * FL_BLOCK, left = call->size - start;
+    const ptrdiff_t n = left < FL_BLOCK ? left : FL_BLOCK, whole = n / FL_LANES * FL_LANES;
+    double lanes = 0, rest = 0;
     int status = 0;
-    t.count = 0;
-    for (ptrdiff_t block = first; block < last; block++) {
-        double x;
-        status |= run_block(call, block, s, &x);
-        tree_add(&t, x);
-    }
-    *sum = tree_sum(&t);
+
+    if (whole)
+        status |= run_group(call, start, whole, s, &lanes);
+    if (whole < n)
+        status |= run_group(call, start + whole, n - whole, s, &rest);
+    *sum = add((total){ lanes, 0 }, (total){ rest, 0 });
     return status;
 }
+
+/* ---- interruption ------------------------------------------------------------------------------ */
+
+static int64_t milliseconds(void)
+{
+    struct timespec t;
+#if defined(__unix__) || defined(__APPLE__)
+    clock_gettime(CLOCK_MONOTONIC, &t);
+#else
+    timespec_get(&t, TIME_UTC);
+#endif
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* What the thread that made the call remembers between two looks; the others have none. */
+typedef struct {
+    int64_t last;
+    int blocks;
+} watch;
+
+static watch watch_start(void) { return (watch){ milliseconds(), 0 }; }
+
+static int watch_interrupted(watch *w, const fl_call *call)
+{
+    if (!call->interrupted || ++w->blocks % POLL_BLOCKS)
+        return 0;
+    const int64_t now = milliseconds();
+    if (now - w->last < POLL_MS)
+        return 0;
+    w->last = now;
+    return call->interrupted();
+}
+
+/* ---- tasks ------------------------------------------------------------------------------------- */
+
+/* The tasks of one worker, which others help to finish: a thread that the system does not let run leaves all
+ * but the one task that it is in to the rest of the team. */
+typedef struct {
+    _Alignas(64) atomic_ptrdiff_t next;
+    ptrdiff_t end;
+} share;
 
 /* The cut of a call into tasks: a power of two of blocks each, fixed by the size alone. */
 typedef struct {
     ptrdiff_t blocks, per_task, tasks;
-    double partial[MAX_TASKS];
+    atomic_int stop;
+    total partial[MAX_TASKS];
+    share shares[MAX_WORKERS];
 } plan;
 
-static int run_tasks(const fl_call *call, plan *p, ptrdiff_t first, ptrdiff_t last)
+static int run_task(const fl_call *call, plan *p, ptrdiff_t task, scratch *s, watch *w)
+{
+    const ptrdiff_t first = task * p->per_task, end = first + p->per_task,
+                    last = end < p->blocks ? end : p->blocks;
+    tree t;
+    int status = 0;
+    t.count = 0;
+    for (ptrdiff_t block = first; block < last; block++) {
+        total x;
+        if (w && watch_interrupted(w, call))
+            atomic_store_explicit(&p->stop, 1, memory_order_relaxed);
+        if (atomic_load_explicit(&p->stop, memory_order_relaxed))
+            return FL_INTERRUPTED;
+        status |= run_block(call, block, s, &x);
+        tree_add(&t, x);
+    }
+    p->partial[task] = tree_sum(&t);
+    return status;
+}
+
+/* Worker `me` of `workers`: its own share from the front, so that the same thread meets the same data from
+ * call to call, then what is left of the others'. */
+static int run_tasks(const fl_call *call, plan *p, int me, int workers, watch *w)
 {
     scratch s;
     int status = scratch_init(&s, call);
-    for (ptrdiff_t t = first; t < last && status != FL_NO_MEMORY; t++) {
-        const ptrdiff_t start = t * p->per_task, end = start + p->per_task;
-        status |= run_task(call, start, end < p->blocks ? end : p->blocks, &s, &p->partial[t]);
+    for (int i = 0; i < workers && status < FL_NO_MEMORY; i++) {
+        share *from = &p->shares[(me + i) % workers];
+        ptrdiff_t task;
+        while (status < FL_NO_MEMORY &&
+               (task = atomic_fetch_add_explicit(&from->next, 1, memory_order_relaxed)) < from->end)
+            status |= run_task(call, p, task, &s, w);
     }
     free(s.blocks);
     return status;
 }
 
+static void share_out(plan *p, int workers)
+{
+    for (int i = 0; i < workers; i++) {
+        atomic_init(&p->shares[i].next, p->tasks * i / workers);
+        p->shares[i].end = p->tasks * (i + 1) / workers;
+    }
+}
+
 /* ---- threads ----------------------------------------------------------------------------------- */
 
 static atomic_int num_threads;         /* of fl_set_num_threads; 0: OpenMP's own number */
+static atomic_int cpu_limit;           /* of fl_set_cpu_limit; 0: none */
 static _Thread_local int thread_limit; /* of fl_set_thread_limit; 0: none */
 
 void fl_set_num_threads(int n) { num_threads = n; }
+void fl_set_cpu_limit(int n) { cpu_limit = n; }
 int fl_thread_limit(void) { return thread_limit; }
 void fl_set_thread_limit(int n) { thread_limit = n; }
 
 #ifdef _OPENMP
 static atomic_flag team_taken = ATOMIC_FLAG_INIT;
-static atomic_int team_used; /* whether this process has ever had a team */
-static atomic_int orphaned;  /* a forked child, where libgomp would wait for threads that are not there */
+/* A forked child has none of the threads that its parent's OpenMP (of whatever library: it may be the same
+ * one) had, and libgomp would wait for them. */
+static atomic_int forked;
 
 #if defined(__unix__) || defined(__APPLE__)
-static void after_fork(void) { orphaned = orphaned || team_used; }
+static void after_fork(void) { forked = 1; }
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork); }
 #endif
 
+static int smaller(int a, int b) { return a < b ? a : b; }
+
 static int process_threads(void)
 {
-    const int global = num_threads;
-    return global > 0 ? global : omp_get_max_threads();
+    const int wanted = num_threads, limit = cpu_limit;
+    if (wanted > 0)
+        return wanted;
+    const int offered = omp_get_max_threads();
+    return limit > 0 ? smaller(offered, smaller(limit, omp_get_num_procs())) : offered;
 }
 
-int fl_num_threads(void) { return orphaned ? 1 : thread_limit > 0 ? thread_limit : process_threads(); }
+int fl_num_threads(void) { return forked ? 1 : thread_limit > 0 ? thread_limit : process_threads(); }
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
@@ -231,20 +320,21 @@ const char *fl_openmp(void) { return "OpenMP " TEXT(_OPENMP); }
 /* Runs all tasks on the team, unless the call is small or the team is at work for another call. The team has
  * the process's number of threads, also for a call that wants fewer, because libgomp rebuilds a team that
  * changes; only a call that wants more pays for that. */
-static int run_on_team(const fl_call *call, plan *p, int *status)
+static int run_on_team(const fl_call *call, plan *p, watch *w, int *status)
 {
-    const int threads = fl_num_threads(), wanted = threads < p->tasks ? threads : (int)p->tasks;
-    if (wanted <= 1 || call->size < GRAIN || omp_in_parallel() || atomic_flag_test_and_set(&team_taken))
+    if (call->size < GRAIN)
         return 0;
-    team_used = 1;
+    const int wanted = smaller(smaller(fl_num_threads(), (int)p->tasks), MAX_WORKERS);
+    if (wanted <= 1 || omp_in_parallel() || atomic_flag_test_and_set(&team_taken))
+        return 0;
     const int usual = process_threads(), team = wanted > usual ? wanted : usual;
     int any = 0;
+    share_out(p, wanted);
 #pragma omp parallel num_threads(team) reduction(| : any)
     {
-        const int got = omp_get_num_threads(), workers = wanted < got ? wanted : got;
-        const ptrdiff_t me = omp_get_thread_num();
-        if (me < workers)
-            any |= run_tasks(call, p, p->tasks * me / workers, p->tasks * (me + 1) / workers);
+        const int me = omp_get_thread_num();
+        if (me < wanted)
+            any |= run_tasks(call, p, me, wanted, me == 0 ? w : NULL);
     }
     atomic_flag_clear(&team_taken);
     *status = any;
@@ -253,9 +343,9 @@ static int run_on_team(const fl_call *call, plan *p, int *status)
 #else
 int fl_num_threads(void) { return 1; }
 const char *fl_openmp(void) { return "none"; }
-static int run_on_team(const fl_call *call, plan *p, int *status)
+static int run_on_team(const fl_call *call, plan *p, watch *w, int *status)
 {
-    (void)call, (void)p, (void)status;
+    (void)call, (void)p, (void)w, (void)status;
     return 0;
 }
 #endif
@@ -280,7 +370,8 @@ static ptrdiff_t count_blocks(const fl_call *call)
 
 int fl_run(const fl_call *call, double *sum)
 {
-    plan p; /* not initialised as a whole: 8 KiB that a small call never touches */
+    plan p; /* not initialised as a whole: 32 KiB that a small call never touches */
+    total result;
     int status = 0;
 
     *sum = 0;
@@ -291,23 +382,29 @@ int fl_run(const fl_call *call, double *sum)
     if (p.blocks == 1) {
         scratch s;
         status = scratch_init(&s, call);
-        if (!status)
-            status = run_block(call, 0, &s, sum);
+        if (!status) {
+            status = run_block(call, 0, &s, &result);
+            *sum = rounded(result);
+        }
         free(s.blocks);
         return status;
     }
     while ((p.blocks + p.per_task - 1) / p.per_task > MAX_TASKS)
         p.per_task *= 2;
     p.tasks = (p.blocks + p.per_task - 1) / p.per_task;
-    if (!run_on_team(call, &p, &status))
-        status = run_tasks(call, &p, 0, p.tasks);
-    if (status & FL_NO_MEMORY)
-        return FL_NO_MEMORY;
+    atomic_init(&p.stop, 0);
+    watch w = watch_start();
+    if (!run_on_team(call, &p, &w, &status)) {
+        share_out(&p, 1);
+        status = run_tasks(call, &p, 0, 1, &w);
+    }
+    if (status >= FL_NO_MEMORY)
+        return status & FL_INTERRUPTED ? FL_INTERRUPTED : FL_NO_MEMORY;
     tree all;
     all.count = 0;
     for (ptrdiff_t t = 0; t < p.tasks; t++)
         tree_add(&all, p.partial[t]);
-    *sum = tree_sum(&all);
+    *sum = rounded(tree_sum(&all));
     return status;
 }
 
@@ -315,13 +412,15 @@ ptrdiff_t fl_first_violation(const fl_call *call)
 {
     const ptrdiff_t blocks = count_blocks(call);
     ptrdiff_t found = -1;
+    watch w = watch_start();
     scratch s;
     double sum;
+    total x;
 
     if (scratch_init(&s, call))
         return -1;
-    for (ptrdiff_t block = 0; block < blocks && found < 0; block++)
-        if (run_block(call, block, &s, &sum))
+    for (ptrdiff_t block = 0; block < blocks && found < 0 && !watch_interrupted(&w, call); block++)
+        if (run_block(call, block, &s, &x))
             for (ptrdiff_t i = block * FL_BLOCK; i < call->size && found < 0; i++)
                 if (run_group(call, i, 1, &s, &sum))
                     found = i;

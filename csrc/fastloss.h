@@ -60,7 +60,7 @@ const fl_table *fl_kernels(int real_bytes); /* 4 or 8 */
 
 /* ---- driver: arrays of any layout, threads, sums ---------------------------------------------- */
 
-enum { FL_VIOLATED = 1, FL_NO_MEMORY = 2 };
+enum { FL_VIOLATED = 1, FL_NO_MEMORY = 2, FL_INTERRUPTED = 4 };
 
 typedef enum {
     FL_BOOL,
@@ -95,6 +95,7 @@ typedef struct {
     fl_array in[FL_INPUTS], out[FL_OUTPUTS];
     double constants[FL_CONSTANTS];
     double scale;
+    int (*interrupted)(void); /* asked now and then by the calling thread: whether to stop. NULL: never */
 } fl_call;
 
 /* A constant for kernels of that size of real. A finite one stays finite and not 0: as 0 or inf it would make
@@ -102,18 +103,22 @@ typedef struct {
 double fl_constant(double k, int real_bytes);
 
 /* Runs the kernel over all elements in C order. Returns FL_VIOLATED if any violates the domain, FL_NO_MEMORY
- * if arrays that must be packed found no room for it (outputs are then undefined), else 0. An output may be
- * exactly one of the inputs, but may not overlap one in part. The sum, where the kernel has one, depends on
- * the elements alone: not on threads, strides or the level (among those with FMA). */
+ * if arrays that must be packed found no room for it, FL_INTERRUPTED if call->interrupted said so (outputs
+ * are then undefined in both cases), else 0. An output may be exactly one of the inputs, but may not overlap
+ * one in part. The sum, where the kernel has one, depends on the elements alone: not on threads, strides or
+ * the level (among those with FMA). */
 int fl_run(const fl_call *call, double *sum);
 
-/* The first element, in C order, for which call->kernel reports a violation; -1 for none. */
+/* The first element, in C order, for which call->kernel reports a violation; -1 for none, or if interrupted.
+ */
 ptrdiff_t fl_first_violation(const fl_call *call);
 
-/* Threads: of this thread's calls if fl_set_thread_limit was given > 0, else of fl_set_num_threads,
- * else what OpenMP offers. */
+/* Threads: of this thread's calls if fl_set_thread_limit was given > 0, else of fl_set_num_threads, else what
+ * OpenMP offers; of that, where fl_set_cpu_limit was given > 0, no more than so many and than the CPUs that
+ * the process may use. 1 in a forked child. */
 int fl_num_threads(void);
 void fl_set_num_threads(int n);
+void fl_set_cpu_limit(int n);
 int fl_thread_limit(void);
 void fl_set_thread_limit(int n);
 const char *fl_openmp(void); /* "OpenMP 201511", or "none" */

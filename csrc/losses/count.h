@@ -77,11 +77,11 @@ static FL_INLINE vgh negative_binomial(real y, real s, params c)
     const pair base = fl_plus(fl_select(positive, k, one), fl_select(positive, t, fl_scale(c.a, t)));
     const pair miss =
         fl_select(positive, fl_plus(one, fl_negative(fl_scale(y, t))), fl_plus(t, fl_negative(y1)));
-    const pair weight = fl_quotient(fl_quotient(fl_plus(one, fl_product(c.a, y)), base), base);
+    const pair weight = fl_quotient(fl_plus(one, fl_product(c.a, y)), base);
     return (vgh){ .value = fl_rounded(
                       fl_plus(fl_select(ke.hi < FL_TINY, small, fl_quotient(l, k)), fl_scale(y, cost))),
                   .grad = fl_rounded(fl_quotient(miss, base)),
-                  .hess = fl_rounded(fl_times_exp_of(weight, parts)) };
+                  .hess = fl_rounded(fl_quotient(fl_times_exp_of(weight, parts), base)) };
 }
 
 #endif

@@ -56,8 +56,8 @@ static FL_INLINE vgh smooth_l1(real y, real p, params c)
     const pair ratio = fl_quotient(r, fl_pair(c.a, R(0)));
     const int inside = fl_beyond(r, c.a) <= R(0);
     const real slope = inside ? ratio.hi : fl_sign(r.hi);
-    const pair value = fl_times(fl_pair(slope, inside ? ratio.lo : R(0)),
-                                fl_plus(gap, fl_pair(inside ? R(0.5) * r.lo : r.lo, R(0))));
+    const pair rest = fl_pair(gap.hi, gap.lo + (inside ? R(0.5) : R(1)) * r.lo);
+    const pair value = fl_times(fl_pair(slope, inside ? ratio.lo : R(0)), rest);
     const int absolute = c.a == R(0);
     return (vgh){ .value = fl_choose(absolute, fl_fabs(r.hi), fl_rounded(value)),
                   .grad = fl_choose(absolute, fl_sign(r.hi), inside ? fl_rounded(ratio) : slope),

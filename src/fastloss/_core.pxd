@@ -50,9 +50,10 @@ cdef extern from "fastloss.h" nogil:
         fl_array out[FL_OUTPUTS]
         double constants[FL_CONSTANTS]
         double scale
+        int (*interrupted)() noexcept nogil
 
     enum:
-        FL_VIOLATED, FL_NO_MEMORY
+        FL_VIOLATED, FL_NO_MEMORY, FL_INTERRUPTED
 
     double fl_constant(double k, int real_bytes)
     int fl_run(const fl_call *call, double *sum)
@@ -60,6 +61,7 @@ cdef extern from "fastloss.h" nogil:
 
     int fl_num_threads()
     void fl_set_num_threads(int n)
+    void fl_set_cpu_limit(int n)
     int fl_thread_limit()
     void fl_set_thread_limit(int n)
     const char *fl_openmp()

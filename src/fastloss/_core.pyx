@@ -71,6 +71,10 @@ def set_num_threads(int n):
     fl_set_num_threads(n)
 
 
+def set_cpu_limit(int n):
+    fl_set_cpu_limit(n)
+
+
 def thread_limit():
     return fl_thread_limit()
 
@@ -84,17 +88,48 @@ def loss_names():
     return [fl_loss_name(i).decode() for i in range(<int>FL_N_LOSSES)]
 
 
+cdef extern from "Python.h":
+    int check_signals "PyErr_CheckSignals"() noexcept  # an exception stays set
+
+
+cdef int interrupted() noexcept nogil:
+    """Whether a signal's handler, such as that of Ctrl-C, has raised."""
+    with gil:
+        return check_signals() != 0
+
+
+cdef int raise_pending() except? -1:
+    """Let an exception that C has left behind come up."""
+    return -1
+
+
 cdef inline bint run(fl_call *call, double *total) except -1:
-    """Whether an element violates the domain."""
+    """Whether an element violates the domain.
+
+    A call that writes over its input is not interrupted: nobody could tell which elements are new.
+    """
     cdef int status
     if call.size < KEEP_GIL:
         status = fl_run(call, total)
     else:
+        if not is_in_place(call):
+            call.interrupted = interrupted
         with nogil:
             status = fl_run(call, total)
+    if status == FL_INTERRUPTED:
+        raise_pending()
     if status == FL_NO_MEMORY:
         raise MemoryError("no memory to pack arrays that are not contiguous, aligned and of one dtype")
     return status == FL_VIOLATED
+
+
+cdef bint is_in_place(const fl_call *call) noexcept:
+    cdef int i, k
+    for i in range(FL_INPUTS):
+        for k in range(FL_OUTPUTS):
+            if call.in_[i].data == call.out[k].data != NULL:
+                return True
+    return False
 
 
 # The shape and strides of a call. Copies: while the GIL is released, another thread may assign to
@@ -106,6 +141,7 @@ cdef struct Layout:
 
 cdef void set_shape(fl_call *call, Layout *layout, ndarray array) noexcept:
     cdef int d
+    call.interrupted = NULL
     call.ndim = cnp.PyArray_NDIM(array)
     call.size = cnp.PyArray_SIZE(array)
     call.shape = layout.shape
@@ -265,6 +301,7 @@ cdef object straight(Loss loss, int kind, ndarray y, ndarray p):
     call.real_bytes = 8 if number == cnp.NPY_FLOAT64 else 4
     call.kernel = fl_kernels(call.real_bytes).loss[loss.id][which]
     call.ndim = cnp.PyArray_NDIM(p)
+    call.interrupted = NULL
     call.shape = <const Py_ssize_t *>cnp.PyArray_DIMS(p)
     call.size = cnp.PyArray_SIZE(p)
     call.scale = 1.0 / <double>call.size
@@ -307,9 +344,13 @@ cdef fl_call domain_check(Loss loss, const fl_call *call) noexcept:
 cdef object refuse_domain(Loss loss, const fl_call *call, y, p):
     """Raise for the first element outside of the loss's domain."""
     cdef fl_call check = domain_check(loss, call)
-    _arguments.refuse_domain(
-        loss.name, fl_loss_requirement(loss.id).decode(), fl_first_violation(&check), y, p
-    )
+    cdef Py_ssize_t index
+    check.interrupted = interrupted
+    with nogil:
+        index = fl_first_violation(&check)
+    if index < 0:
+        raise_pending()
+    _arguments.refuse_domain(loss.name, fl_loss_requirement(loss.id).decode(), index, y, p)
 
 
 cdef double sum_of(ndarray array, bint *finite) except? -1:

@@ -105,8 +105,39 @@ class threads:  # noqa: N801 - used like a function
         _core.set_thread_limit(self._local.before.pop())
 
 
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def cgroup_cpus(proc: str = "/proc", sys: str = "/sys") -> int | None:
+    """Return how many CPUs the process's control groups grant (as to a container), rounded up; None: all."""
+    grants = []
+    for line in _read(f"{proc}/self/cgroup").splitlines():
+        controllers, group = line.split(":", 2)[1:]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        while True:  # a limit of any group above holds as well
+            folder = f"{sys}/fs/cgroup{'/cpu' if controllers else ''}{group.rstrip('/')}"
+            if controllers:
+                quota = [_read(f"{folder}/cpu.cfs_quota_us").strip(), _read(f"{folder}/cpu.cfs_period_us").strip()]
+            else:
+                quota = _read(f"{folder}/cpu.max").split()
+            if len(quota) == 2 and all(part.isdigit() for part in quota) and int(quota[1]):
+                grants.append(max(1, -(-int(quota[0]) // int(quota[1]))))
+            if group in ("/", ""):
+                break
+            group = os.path.dirname(group)
+    return min(grants, default=None)
+
+
 def from_environment() -> None:
-    """Apply FASTLOSS_NUM_THREADS, once, at import."""
+    """Apply FASTLOSS_NUM_THREADS and, unless OMP_NUM_THREADS says it all, the limits of CPUs; once, at import."""
+    if not os.environ.get("OMP_NUM_THREADS"):
+        _core.set_cpu_limit(cgroup_cpus() or 1024)
     value = os.environ.get("FASTLOSS_NUM_THREADS", "")
     if value:
         try:
