@@ -208,6 +208,11 @@ cdef bint same_memory(ndarray a, ndarray b):
     )
 
 
+def apart(ndarray param, ndarray grad):
+    """The gradient, or a copy of it where moving the parameter would change what is still to be read."""
+    return grad if same_memory(param, grad) or not np.may_share_memory(param, grad) else grad.copy()
+
+
 cdef bint overlaps_any(ndarray out, list inputs):
     """Whether an output overlaps an input other than exactly."""
     for a in inputs:
@@ -646,8 +651,6 @@ def sgd_update(ndarray param, ndarray grad, velocity, bint nesterov, double lr, 
     cdef double total
     cdef int i
     cdef int rule = FL_SGD_PLAIN if velocity is None else FL_SGD_NESTEROV if nesterov else FL_SGD_MOMENTUM
-    if not same_memory(param, grad) and np.may_share_memory(param, grad):
-        grad = grad.copy()
     call.real_bytes = cnp.PyArray_ITEMSIZE(param)
     call.kernel = fl_kernels(call.real_bytes).sgd[rule]
     set_shape(&call, &layout, param)

@@ -90,11 +90,10 @@ class SGD:
     def _constants(self) -> tuple[float, float, float, float]:
         """Return lr, weight_decay, momentum and 1 - dampening, checked if they have changed."""
         given = (self.lr, self.momentum, self.dampening, self.weight_decay, self.nesterov)
+        if not all(type(value) in (float, int, bool) for value in given):  # an array can change in place
+            return self._check()
         if self._checked is None or self._checked[0] != given:
-            constants = self._check()
-            if not all(type(value) in (float, int, bool) for value in given):  # an array can change in place
-                return constants
-            self._checked = given, constants
+            self._checked = given, self._check()
         return self._checked[1]
 
     def _check(self) -> tuple[float, float, float, float]:
@@ -134,12 +133,15 @@ class SGD:
         arrays = {key: (_param(name, p), _grad(name, p, g)) for key, name, p, g in pairs}
         _refuse_shared(arrays)
         fresh = self._fresh_velocities(arrays) if momentum else {}
-        self._velocity.update(fresh)
+        arrays = {key: (param, _core.apart(param, grad)) for key, (param, grad) in arrays.items()}
         nesterov = bool(self.nesterov)
+        # From here on nothing is allocated but what C needs to pack strided arrays.
         for key, (param, grad) in arrays.items():
-            velocity = self._velocity[key] if momentum else None
+            velocity = fresh.get(key, self._velocity.get(key)) if momentum else None
             enters = 1.0 if key in fresh else gain  # the first gradient enters whole
             _core.sgd_update(param, grad, velocity, nesterov, lr, weight_decay, momentum, enters)
+            if momentum:
+                self._velocity[key] = velocity
 
     def _fresh_velocities(
         self, arrays: Mapping[Hashable, tuple[NDArray[Any], Any]]
