@@ -128,8 +128,8 @@ def broadcast_weight(weight: Array, shape: tuple[int, ...]) -> Array:
     except ValueError:
         advice = "; one weight a row is sample_weight[:, None]" if len(shape) == 2 else ""
         raise ValueError(
-            f"sample_weight has {_shape(weight.shape)}, which does not broadcast to the {_shape(shape)} "
-            f"of y_true and y_pred{advice}"
+            f"sample_weight has {_shape(weight.shape)}, and y_true and y_pred have {_shape(shape)}, "
+            f"to which it does not broadcast{advice}"
         ) from None
 
 
