@@ -121,6 +121,14 @@ def refuse_shapes(y: Array, p: Array) -> NoReturn:
     )
 
 
+def refuse_size(shape: tuple[int, ...]) -> NoReturn:
+    """Raise for views of so many elements that their offsets in bytes would overflow."""
+    raise ValueError(
+        f"y_true and y_pred have {_shape(shape)}: more elements than an array of float64 can have; "
+        "pass parts of them"
+    )
+
+
 def broadcast_weight(weight: Array, shape: tuple[int, ...]) -> Array:
     """Return the weights in the shape of the arrays."""
     try:

@@ -6,6 +6,7 @@ import numpy as np
 from fastloss import _arguments
 
 cimport numpy as cnp
+from cpython.pyport cimport PY_SSIZE_T_MAX
 from numpy cimport ndarray
 
 cnp.import_array()
@@ -386,6 +387,8 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
     for i in range(FL_CONSTANTS):
         call.constants[i] = loss.constants[not single][i]
     set_shape(&call, &layout, y if p_shape == () else p)
+    if call.size > PY_SSIZE_T_MAX // 8:
+        _arguments.refuse_size(shape)
     describe(&call.in_[0], layout.strides[0], y, call.ndim)
     describe(&call.in_[1], layout.strides[1], p, call.ndim)
     call.in_[2].data = NULL
