@@ -304,3 +304,55 @@ def test_no_memory_is_lost(leak):
     result = python(LEAKS.replace("SLOW =", f"{leak}\nSLOW ="))
     assert result.returncode == 0, result.stderr
     assert bool(result.stdout) == bool(leak), result.stdout
+
+
+# ---- no memory --------------------------------------------------------------------------------------
+
+EXHAUSTED = """
+import resource
+import numpy as np
+import fastloss as fl
+
+fl.set_num_threads(1)
+N = 2**22  # 32 MiB of float64
+base, other, out = np.ones(N + 1), np.full(N, 2.0), np.full(N, 7.0)
+small, slope = np.ones(4), np.ones(4)
+optimizer, fresh = fl.SGD(lr=0.5, momentum=0.5), fl.SGD(lr=0.5, momentum=0.5)
+optimizer.update([small, base[1:]], [slope, other])
+state = optimizer.state_dict()
+loaded = fl.SGD(lr=0.25)
+want = [a.copy() for a in (base, other, out, small, slope, *state["velocity"].values())]
+CALLS = {
+    "copy of a gradient": lambda: optimizer.update([small, base[1:]], [slope, base[:-1]]),
+    "first velocities": lambda: fresh.update([small, base[1:]], [slope, other]),
+    "state": lambda: loaded.load_state_dict(state),
+    "first output": lambda: fl.huber.grad(base[1:], other),
+    "second output": lambda: fl.huber.grad_and_hess(base[1:], other, out=(out, None)),
+    "value beside a gradient": lambda: fl.huber.value_and_grad(base[1:], other, reduction="none", out=(None, out)),
+    "overlap": lambda: fl.huber.grad(base[1:], other, out=base[:-1]),
+    "scalar": lambda: fl.huber.grad(base, 1.0, out=np.array(1.0)),
+}
+with open("/proc/self/statm") as file:
+    size = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 2**24, resource.RLIM_INFINITY))
+for name, call in CALLS.items():
+    try:
+        call()
+        print(f"{name}: no error")
+    except MemoryError:
+        pass
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+have = base, other, out, small, slope, *optimizer.state_dict()["velocity"].values()
+if not all(map(np.array_equal, have, want)):
+    print([np.array_equal(a, b) for a, b in zip(have, want)])
+if fresh.state_dict()["velocity"] or loaded.lr != 0.25 or loaded.state_dict()["velocity"]:
+    print("an optimiser has changed")
+if fl.huber.grad(base[1:], other).size != N:
+    print("not as before")
+"""
+
+
+@pytest.mark.skipif(not LINUX, reason="reads /proc and limits the address space")
+def test_without_memory_nothing_changes():
+    result = python(EXHAUSTED)
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr

@@ -145,7 +145,10 @@ def rescale_weight(weight: Array) -> Array:
     """Return weights multiplied by a power of two, the largest of them about 1."""
     weight = np.asarray(weight, dtype=np.float64)
     largest = float(np.max(np.abs(weight), initial=0.0))
-    return np.ldexp(weight, -np.frexp(largest)[1]) if largest else weight
+    if not largest:
+        return weight
+    with np.errstate(under="ignore"):
+        return np.asarray(np.ldexp(weight, -np.frexp(largest)[1]))  # of a 0-d array NumPy makes a scalar
 
 
 def refuse_weight(weight: Array) -> NoReturn:
