@@ -637,7 +637,8 @@ def test_any_update(data):
     how = draw(st.sampled_from(["", *SPOILT, *HYPERPARAMETERS]) | st.just(""))
     wrong, name = False, "params|grads"
     if how in rule:
-        value = draw(JUNK.filter(lambda v: number(v) is None or not 0 <= number(v) < math.inf))
+        lowest = -math.inf if how == "dampening" else 0
+        value = draw(JUNK.filter(lambda v: number(v) is None or not lowest <= number(v) < math.inf))
         setattr(optimizer, how, value)
         wrong, name = True, how
     elif how:

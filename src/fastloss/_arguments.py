@@ -153,10 +153,10 @@ def rescale_weight(weight: Array) -> Array:
 
 def refuse_weight(weight: Array) -> NoReturn:
     """Raise for weights that are not all finite."""
-    bad = np.argwhere(~np.isfinite(weight))
-    if not len(bad):
+    fine = np.isfinite(weight)
+    index = tuple(int(i) for i in np.unravel_index(np.argmin(fine), weight.shape))
+    if fine[index]:
         raise ValueError("sample_weight must have a finite sum; divide it by its maximum")
-    index = tuple(bad[0].tolist())
     raise ValueError(f"sample_weight must be finite; found {weight[index]}{_at(index)}")
 
 

@@ -16,7 +16,7 @@ def real(**parameter: SupportsFloat | None) -> float:
         number_like = value.dtype.kind in "biuf" and not value.ndim and not np.ma.is_masked(value)
     else:
         number_like = hasattr(value, "__float__") or hasattr(value, "__index__")
-    if not number_like:
+    if value is None or not number_like:
         raise TypeError(f"{name} must be a real number, got {value!r}")
     try:
         number = float(value)
