@@ -79,13 +79,11 @@ for n in SIZES:
                     loss(y, p, sample_weight=w)
                     loss(y, p, reduction="none", sample_weight=w, out=first)
                     loss.grad(y, p, out=first)
-                    loss.grad(y, p, sample_weight=w)
                     loss.value_and_grad(y, p)
-                    loss.value_and_grad(y, p, sample_weight=w, out=first)
                     loss.value_and_grad(y, p, reduction="none", out=(first, second))
                     loss.grad_and_hess(y, p, sample_weight=w, out=(second, first))
                     loss.grad_and_hess(y, p)
-                    count += 10
+                    count += 8
                 y[-1] = 0
                 now("gamma's search for a violation", n, *types, "at the end" if end else "at the start", step)
                 try:
