@@ -68,7 +68,7 @@ LEVELS(DECLARE)
 static const level levels[] = { LEVELS(ROW) };
 static const int n_levels = sizeof levels / sizeof *levels;
 
-static const level *active;
+static const level *_Atomic active; /* a level may be chosen while other threads compute */
 
 const char *fl_select_level(const char *wanted)
 {

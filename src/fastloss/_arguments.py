@@ -121,6 +121,14 @@ def refuse_shapes(y: Array, p: Array) -> NoReturn:
     )
 
 
+def refuse_size(shape: tuple[int, ...]) -> NoReturn:
+    """Raise for views of so many elements that their offsets in bytes would overflow."""
+    raise ValueError(
+        f"y_true and y_pred have {_shape(shape)}: more elements than an array of float64 can have; "
+        "pass parts of them"
+    )
+
+
 def broadcast_weight(weight: Array, shape: tuple[int, ...]) -> Array:
     """Return the weights in the shape of the arrays."""
     try:
@@ -128,8 +136,8 @@ def broadcast_weight(weight: Array, shape: tuple[int, ...]) -> Array:
     except ValueError:
         advice = "; one weight a row is sample_weight[:, None]" if len(shape) == 2 else ""
         raise ValueError(
-            f"sample_weight has {_shape(weight.shape)}, which does not broadcast to the {_shape(shape)} "
-            f"of y_true and y_pred{advice}"
+            f"sample_weight has {_shape(weight.shape)}, and y_true and y_pred have {_shape(shape)}, "
+            f"to which it does not broadcast{advice}"
         ) from None
 
 
@@ -137,15 +145,18 @@ def rescale_weight(weight: Array) -> Array:
     """Return weights multiplied by a power of two, the largest of them about 1."""
     weight = np.asarray(weight, dtype=np.float64)
     largest = float(np.max(np.abs(weight), initial=0.0))
-    return np.ldexp(weight, -np.frexp(largest)[1]) if largest else weight
+    if not largest:
+        return weight
+    with np.errstate(under="ignore"):
+        return np.asarray(np.ldexp(weight, -np.frexp(largest)[1]))  # of a 0-d array NumPy makes a scalar
 
 
 def refuse_weight(weight: Array) -> NoReturn:
     """Raise for weights that are not all finite."""
-    bad = np.argwhere(~np.isfinite(weight))
-    if not len(bad):
+    fine = np.isfinite(weight)
+    index = tuple(int(i) for i in np.unravel_index(np.argmin(fine), weight.shape))
+    if fine[index]:
         raise ValueError("sample_weight must have a finite sum; divide it by its maximum")
-    index = tuple(bad[0].tolist())
     raise ValueError(f"sample_weight must be finite; found {weight[index]}{_at(index)}")
 
 

@@ -11,7 +11,12 @@ import numpy as np
 def real(**parameter: SupportsFloat | None) -> float:
     """Return the value as a float; raise TypeError if it is no number, ValueError if it is NaN."""
     ((name, value),) = parameter.items()
-    if isinstance(value, str | bytes | np.complexfloating) or value is None:
+    # float() also reads text, from anything with a buffer, and turns a masked element into NaN
+    if isinstance(value, np.ndarray | np.generic):
+        number_like = value.dtype.kind in "biuf" and not value.ndim and not np.ma.is_masked(value)
+    else:
+        number_like = hasattr(value, "__float__") or hasattr(value, "__index__")
+    if value is None or not number_like:
         raise TypeError(f"{name} must be a real number, got {value!r}")
     try:
         number = float(value)

@@ -6,6 +6,7 @@ import numpy as np
 from fastloss import _arguments
 
 cimport numpy as cnp
+from cpython.pyport cimport PY_SSIZE_T_MAX
 from numpy cimport ndarray
 
 cnp.import_array()
@@ -244,6 +245,11 @@ cdef bint same_memory(ndarray a, ndarray b):
     )
 
 
+def apart(ndarray param, ndarray grad):
+    """The gradient, or a copy of it where moving the parameter would change what is still to be read."""
+    return grad if same_memory(param, grad) or not np.may_share_memory(param, grad) else grad.copy()
+
+
 cdef bint overlaps_any(ndarray out, list inputs):
     """Whether an output overlaps an input other than exactly."""
     for a in inputs:
@@ -422,6 +428,8 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
     for i in range(FL_CONSTANTS):
         call.constants[i] = loss.constants[not single][i]
     set_shape(&call, &layout, y if p_shape == () else p)
+    if call.size > PY_SSIZE_T_MAX // 8:
+        _arguments.refuse_size(shape)
     describe(&call.in_[0], layout.strides[0], y, call.ndim)
     describe(&call.in_[1], layout.strides[1], p, call.ndim)
     call.in_[2].data = NULL
@@ -687,8 +695,6 @@ def sgd_update(ndarray param, ndarray grad, velocity, bint nesterov, double lr, 
     cdef double total
     cdef int i
     cdef int rule = FL_SGD_PLAIN if velocity is None else FL_SGD_NESTEROV if nesterov else FL_SGD_MOMENTUM
-    if not same_memory(param, grad) and np.may_share_memory(param, grad):
-        grad = grad.copy()
     call.real_bytes = cnp.PyArray_ITEMSIZE(param)
     call.kernel = fl_kernels(call.real_bytes).sgd[rule]
     set_shape(&call, &layout, param)

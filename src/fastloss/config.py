@@ -46,10 +46,10 @@ def show_config(mode: str = "stdout") -> dict[str, str] | None:
         "threads": str(_core.num_threads()),
         "numpy": np.__version__,
     }
+    if not isinstance(mode, str) or mode not in ("stdout", "dicts"):
+        raise ValueError(f"mode must be 'stdout' or 'dicts', got {mode!r}")
     if mode == "dicts":
         return config
-    if mode != "stdout":
-        raise ValueError(f"mode must be 'stdout' or 'dicts', got {mode!r}")
     for key, value in config.items():
         print(f"{key:<15} {value}")
     return None

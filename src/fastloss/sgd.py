@@ -89,13 +89,16 @@ class SGD:
 
     def _constants(self) -> tuple[float, float, float, float]:
         """Return lr, weight_decay, momentum and 1 - dampening, checked if they have changed."""
-        given = (self.lr, self.momentum, self.dampening, self.weight_decay, self.nesterov)
-        if self._checked is None or self._checked[0] != given:
-            constants = self._check()
-            if not all(type(value) in (float, int, bool) for value in given):  # an array can change in place
+        if self._checked is not None:  # by identity: == may be a whole array
+            (lr, momentum, dampening, decay, nesterov), constants = self._checked
+            same = lr is self.lr and momentum is self.momentum and dampening is self.dampening
+            if same and decay is self.weight_decay and nesterov is self.nesterov:
                 return constants
+        given = (self.lr, self.momentum, self.dampening, self.weight_decay, self.nesterov)
+        constants = self._check()
+        if all(type(value) in (float, int, bool) for value in given):  # an array can change in place
             self._checked = given, constants
-        return self._checked[1]
+        return constants
 
     def _check(self) -> tuple[float, float, float, float]:
         lr = nonnegative(lr=self.lr)
@@ -134,12 +137,16 @@ class SGD:
         arrays = {key: (_param(name, p), _grad(name, p, g)) for key, name, p, g in pairs}
         _refuse_shared(arrays)
         fresh = self._fresh_velocities(arrays) if momentum else {}
-        self._velocity.update(fresh)
+        moves = [(key, param, _core.apart(param, grad)) for key, (param, grad) in arrays.items()]
         nesterov = bool(self.nesterov)
-        for key, (param, grad) in arrays.items():
-            velocity = self._velocity[key] if momentum else None
-            enters = 1.0 if key in fresh else gain  # the first gradient enters whole
+        # From here on nothing is allocated but what C needs to pack strided arrays.
+        for key, param, grad in moves:
+            is_fresh = key in fresh
+            velocity = (fresh if is_fresh else self._velocity)[key] if momentum else None
+            enters = 1.0 if is_fresh else gain  # the first gradient enters whole
             _core.sgd_update(param, grad, velocity, nesterov, lr, weight_decay, momentum, enters)
+            if is_fresh:
+                self._velocity[key] = fresh[key]
 
     def _fresh_velocities(
         self, arrays: Mapping[Hashable, tuple[NDArray[Any], Any]]
