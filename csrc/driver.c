@@ -18,6 +18,10 @@
 #endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
+#include <sched.h>
+#define yield() sched_yield()
+#else
+#define yield() ((void)0)
 #endif
 
 enum {
@@ -65,7 +69,11 @@ static int is_direct(const fl_call *call, const fl_array *a)
            (uintptr_t)a->data % call->real_bytes == 0;
 }
 
-static int scratch_init(scratch *s, const fl_call *call)
+/* For the call that finds no room on the heap; another one waits for it. So no call ever fails half-way. */
+static _Alignas(64) char reserve[(size_t)SLOTS * FL_BLOCK * sizeof(double)];
+static atomic_flag reserve_taken = ATOMIC_FLAG_INIT;
+
+static void scratch_init(scratch *s, const fl_call *call)
 {
     int direct = 1;
     for (int i = 0; i < FL_INPUTS; i++)
@@ -74,7 +82,19 @@ static int scratch_init(scratch *s, const fl_call *call)
         direct &= !call->out[i].data || is_direct(call, &call->out[i]);
     s->length = call->size < FL_BLOCK ? (call->size + FL_LANES - 1) / FL_LANES * FL_LANES : FL_BLOCK;
     s->blocks = direct ? NULL : malloc((size_t)s->length * sizeof(double) * SLOTS);
-    return direct || s->blocks ? 0 : FL_NO_MEMORY;
+    if (direct || s->blocks)
+        return;
+    while (atomic_flag_test_and_set(&reserve_taken))
+        yield();
+    s->blocks = reserve;
+}
+
+static void scratch_free(scratch *s)
+{
+    if (s->blocks == reserve)
+        atomic_flag_clear(&reserve_taken);
+    else
+        free(s->blocks);
 }
 
 static char *slot(scratch *s, int i, ptrdiff_t n)
@@ -258,15 +278,16 @@ static int run_task(const fl_call *call, plan *p, ptrdiff_t task, scratch *s, wa
 static int run_tasks(const fl_call *call, plan *p, int me, int workers, watch *w)
 {
     scratch s;
-    int status = scratch_init(&s, call);
-    for (int i = 0; i < workers && status < FL_NO_MEMORY; i++) {
+    int status = 0;
+    scratch_init(&s, call);
+    for (int i = 0; i < workers && status < FL_INTERRUPTED; i++) {
         share *from = &p->shares[(me + i) % workers];
         ptrdiff_t task;
-        while (status < FL_NO_MEMORY &&
+        while (status < FL_INTERRUPTED &&
                (task = atomic_fetch_add_explicit(&from->next, 1, memory_order_relaxed)) < from->end)
             status |= run_task(call, p, task, &s, w);
     }
-    free(s.blocks);
+    scratch_free(&s);
     return status;
 }
 
@@ -294,11 +315,6 @@ static atomic_flag team_taken = ATOMIC_FLAG_INIT;
 /* A forked child has none of the threads that its parent's OpenMP (of whatever library: it may be the same
  * one) had, and libgomp would wait for them. */
 static atomic_int forked;
-
-#if defined(__unix__) || defined(__APPLE__)
-static void after_fork(void) { forked = 1; }
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork); }
-#endif
 
 static int smaller(int a, int b) { return a < b ? a : b; }
 
@@ -381,12 +397,10 @@ int fl_run(const fl_call *call, double *sum)
         return 0;
     if (p.blocks == 1) {
         scratch s;
-        status = scratch_init(&s, call);
-        if (!status) {
-            status = run_block(call, 0, &s, &result);
-            *sum = rounded(result);
-        }
-        free(s.blocks);
+        scratch_init(&s, call);
+        status = run_block(call, 0, &s, &result);
+        scratch_free(&s);
+        *sum = rounded(result);
         return status;
     }
     while ((p.blocks + p.per_task - 1) / p.per_task > MAX_TASKS)
@@ -398,8 +412,8 @@ int fl_run(const fl_call *call, double *sum)
         share_out(&p, 1);
         status = run_tasks(call, &p, 0, 1, &w);
     }
-    if (status >= FL_NO_MEMORY)
-        return status & FL_INTERRUPTED ? FL_INTERRUPTED : FL_NO_MEMORY;
+    if (status & FL_INTERRUPTED)
+        return FL_INTERRUPTED;
     tree all;
     all.count = 0;
     for (ptrdiff_t t = 0; t < p.tasks; t++)
@@ -417,13 +431,12 @@ ptrdiff_t fl_first_violation(const fl_call *call)
     double sum;
     total x;
 
-    if (scratch_init(&s, call))
-        return -1;
+    scratch_init(&s, call);
     for (ptrdiff_t block = 0; block < blocks && found < 0 && !watch_interrupted(&w, call); block++)
         if (run_block(call, block, &s, &x))
             for (ptrdiff_t i = block * FL_BLOCK; i < call->size && found < 0; i++)
                 if (run_group(call, i, 1, &s, &sum))
                     found = i;
-    free(s.blocks);
+    scratch_free(&s);
     return found;
 }

@@ -60,7 +60,7 @@ const fl_table *fl_kernels(int real_bytes); /* 4 or 8 */
 
 /* ---- driver: arrays of any layout, threads, sums ---------------------------------------------- */
 
-enum { FL_VIOLATED = 1, FL_NO_MEMORY = 2, FL_INTERRUPTED = 4 };
+enum { FL_VIOLATED = 1, FL_INTERRUPTED = 2 };
 
 typedef enum {
     FL_BOOL,
@@ -78,8 +78,9 @@ typedef enum {
     FL_SWAPPED = 32, /* or-ed in: the other byte order */
 } fl_type;
 
-/* An array with the shape of its call. data NULL: absent (a third input that is absent is all ones; outputs
- * that the kernel writes must be there). strides NULL: C-contiguous. A stride of 0 broadcasts. */
+/* An array with the shape of its call. data NULL: absent. A loss's or sum's third input that is absent is all
+ * ones; the other inputs, and the outputs that the kernel writes, must be there, and no other outputs.
+ * strides NULL: C-contiguous. A stride of 0 broadcasts. */
 typedef struct {
     char *data;
     const ptrdiff_t *strides;
@@ -102,11 +103,10 @@ typedef struct {
  * a NaN where the loss has a number. */
 double fl_constant(double k, int real_bytes);
 
-/* Runs the kernel over all elements in C order. Returns FL_VIOLATED if any violates the domain, FL_NO_MEMORY
- * if arrays that must be packed found no room for it, FL_INTERRUPTED if call->interrupted said so (outputs
- * are then undefined in both cases), else 0. An output may be exactly one of the inputs, but may not overlap
- * one in part. The sum, where the kernel has one, depends on the elements alone: not on threads, strides or
- * the level (among those with FMA). */
+/* Runs the kernel over all elements in C order. Returns FL_VIOLATED if any violates the domain,
+ * FL_INTERRUPTED if call->interrupted said so (outputs are then undefined), else 0. An output may be exactly
+ * one of the inputs, but may not overlap one in part. The sum, where the kernel has one, depends on the
+ * elements alone: not on threads, strides or the level (among those with FMA). */
 int fl_run(const fl_call *call, double *sum);
 
 /* The first element, in C order, for which call->kernel reports a violation; -1 for none, or if interrupted.

@@ -26,12 +26,13 @@ static FL_INLINE vgh gamma(real y, real s, params c)
                   .hess = fl_rounded(e) };
 }
 
-/* first - second; where both overflow, an infinity with the sign of `winner`. */
+/* first - second; where both overflow, an infinity with the sign of `winner` (NaN if that is one, as for
+ * infinite inputs: the sign of a NaN differs between x86 and ARM). */
 static FL_INLINE real fl_difference(real y, real s, pair first, pair second, real winner)
 {
     const real d = fl_rounded(fl_plus(first, fl_negative(second)));
     const int undefined = (d != d) & (y == y) & (s == s);
-    return undefined ? fl_copysign(FL_INF, winner) : d;
+    return undefined ? winner == winner ? fl_copysign(FL_INF, winner) : winner : d;
 }
 
 /* c.a = power q, c.b = 1 - q, c.c = 2 - q. e^((2-q)s)/(2-q) - y e^((1-q)s)/(1-q); Joergensen (1987).

@@ -53,7 +53,7 @@ cdef extern from "fastloss.h" nogil:
         int (*interrupted)() noexcept nogil
 
     enum:
-        FL_VIOLATED, FL_NO_MEMORY, FL_INTERRUPTED
+        FL_VIOLATED, FL_INTERRUPTED
 
     double fl_constant(double k, int real_bytes)
     int fl_run(const fl_call *call, double *sum)

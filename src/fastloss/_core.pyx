@@ -119,8 +119,6 @@ cdef inline bint run(fl_call *call, double *total) except -1:
             status = fl_run(call, total)
     if status == FL_INTERRUPTED:
         raise_pending()
-    if status == FL_NO_MEMORY:
-        raise MemoryError("no memory to pack arrays that are not contiguous, aligned and of one dtype")
     return status == FL_VIOLATED
 
 
