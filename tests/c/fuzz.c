@@ -128,11 +128,12 @@ static void lay_out(source *s, const fl_call *call, fl_array *a, place *p, int o
     a->data = p->memory + shift - (call->size ? low : 0);
 }
 
-static void fill(place *p, const source *rest, unsigned from)
+/* With the rest of the input again and again, or without one at random. */
+static void fill(place *p, const source *rest, uint32_t seed)
 {
     const size_t given = (size_t)(rest->end - rest->at);
     for (size_t i = 0; i < p->bytes; i++)
-        p->memory[i] = (char)(given ? rest->at[(i + from) % given] : 0);
+        p->memory[i] = (char)(given ? rest->at[(i + seed) % given] : next_number(&seed) >> 16);
 }
 
 static void check_untouched(const fl_call *call, const fl_array *a, const place *p, char *before)
@@ -266,7 +267,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     for (int i = 0; i < ARRAYS; i++)
-        fill(&places[i], &s, (unsigned)i * 5);
+        fill(&places[i], &s, (uint32_t)i * 5);
 
     for (int i = 0; i < FL_OUTPUTS; i++)
         if (places[FL_INPUTS + i].memory)
