@@ -25,17 +25,20 @@
 #endif
 
 enum {
-    /* Below this many elements a call stays on its own thread. At this size two threads instead of one took,
-     * in microseconds, `logistic` in float64 from 28 to 16, squared_error in float64 from 4.0 to 3.5, and the
-     * cheapest, squared_error in float32, from 3.1 to 4.3: it gains from some 65536 on. */
-    GRAIN = 16384,
+    /* A call of fewer blocks stays on its own thread, and does not look at the clock. */
+    FEW_BLOCKS = 8,
+    /* One that its first PROBE tasks let expect to take no longer than so many microseconds stays there, too.
+     * To wake a sleeping thread costs up to some 200 on a virtual machine; `logistic` in float64 took, on one
+     * and on two threads, 200 and 210 for 65536 elements, 390 and 260 for 131072. */
+    GRAIN_US = 200,
+    PROBE = 2,
     /* From this many bytes an array on, it comes from beyond the second level of cache. */
     PREFETCH = 1 << 20,
     /* A sum adds at most this many partial sums of its tasks; the rest is added within the tasks. */
     MAX_TASKS = 1024,
     MAX_WORKERS = 256,
-    /* A call looks for an interruption every so many milliseconds, and at the clock every so many blocks. */
-    POLL_MS = 50,
+    /* A call looks for an interruption every so many microseconds, and at the clock every so many blocks. */
+    POLL_US = 50000,
     POLL_BLOCKS = 16,
 };
 
@@ -206,7 +209,7 @@ static int run_block(const fl_call *call, ptrdiff_t block, scratch *s, total *su
 
 /* ---- interruption ------------------------------------------------------------------------------ */
 
-static int64_t milliseconds(void)
+static int64_t microseconds(void)
 {
     struct timespec t;
 #if defined(__unix__) || defined(__APPLE__)
@@ -214,7 +217,7 @@ static int64_t milliseconds(void)
 #else
     timespec_get(&t, TIME_UTC);
 #endif
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 /* What the thread that made the call remembers between two looks; the others have none. */
@@ -223,14 +226,14 @@ typedef struct {
     int blocks;
 } watch;
 
-static watch watch_start(void) { return (watch){ milliseconds(), 0 }; }
+static watch watch_start(void) { return (watch){ microseconds(), 0 }; }
 
 static int watch_interrupted(watch *w, const fl_call *call)
 {
     if (!call->interrupted || ++w->blocks % POLL_BLOCKS)
         return 0;
-    const int64_t now = milliseconds();
-    if (now - w->last < POLL_MS)
+    const int64_t now = microseconds();
+    if (now - w->last < POLL_US)
         return 0;
     w->last = now;
     return call->interrupted();
@@ -291,22 +294,31 @@ static int run_tasks(const fl_call *call, plan *p, int me, int workers, watch *w
     return status;
 }
 
-static void share_out(plan *p, int workers)
+/* Tasks [first, end) */
+static void share_out(plan *p, ptrdiff_t first, ptrdiff_t end, int workers)
 {
     for (int i = 0; i < workers; i++) {
-        atomic_init(&p->shares[i].next, p->tasks * i / workers);
-        p->shares[i].end = p->tasks * (i + 1) / workers;
+        atomic_init(&p->shares[i].next, first + (end - first) * i / workers);
+        p->shares[i].end = first + (end - first) * (i + 1) / workers;
     }
+}
+
+static int run_alone(const fl_call *call, plan *p, ptrdiff_t first, ptrdiff_t end, watch *w)
+{
+    share_out(p, first, end, 1);
+    return run_tasks(call, p, 0, 1, w);
 }
 
 /* ---- threads ----------------------------------------------------------------------------------- */
 
 static atomic_int num_threads;         /* of fl_set_num_threads; 0: OpenMP's own number */
 static atomic_int cpu_limit;           /* of fl_set_cpu_limit; 0: none */
+static atomic_int grain = GRAIN_US;    /* of fl_set_grain */
 static _Thread_local int thread_limit; /* of fl_set_thread_limit; 0: none */
 
 void fl_set_num_threads(int n) { num_threads = n; }
 void fl_set_cpu_limit(int n) { cpu_limit = n; }
+void fl_set_grain(int n) { grain = n < 0 ? GRAIN_US : n; }
 int fl_thread_limit(void) { return thread_limit; }
 void fl_set_thread_limit(int n) { thread_limit = n; }
 
@@ -333,37 +345,45 @@ int fl_num_threads(void) { return forked ? 1 : thread_limit > 0 ? thread_limit :
 #define TEXT(x) TEXT_(x)
 const char *fl_openmp(void) { return "OpenMP " TEXT(_OPENMP); }
 
-/* Runs all tasks on the team, unless the call is small or the team is at work for another call. The team has
- * the process's number of threads, also for a call that wants fewer, because libgomp rebuilds a team that
+/* Runs the tasks from `first` on on the team, unless it is at work for another call. The team has the
+ * process's number of threads, also for a call that wants fewer, because libgomp rebuilds a team that
  * changes; only a call that wants more pays for that. */
-static int run_on_team(const fl_call *call, plan *p, watch *w, int *status)
+static int run_on_team(const fl_call *call, plan *p, ptrdiff_t first, int threads, watch *w, int *status)
 {
-    if (call->size < GRAIN)
+    if (omp_in_parallel() || atomic_flag_test_and_set(&team_taken))
         return 0;
-    const int wanted = smaller(smaller(fl_num_threads(), (int)p->tasks), MAX_WORKERS);
-    if (wanted <= 1 || omp_in_parallel() || atomic_flag_test_and_set(&team_taken))
-        return 0;
-    const int usual = process_threads(), team = wanted > usual ? wanted : usual;
+    const ptrdiff_t left = p->tasks - first;
+    const int workers = smaller(smaller(threads, MAX_WORKERS), left < MAX_TASKS ? (int)left : MAX_TASKS);
+    const int usual = process_threads(), team = workers > usual ? workers : usual;
     int any = 0;
-    share_out(p, wanted);
+    share_out(p, first, p->tasks, workers);
 #pragma omp parallel num_threads(team) reduction(| : any)
     {
         const int me = omp_get_thread_num();
-        if (me < wanted)
-            any |= run_tasks(call, p, me, wanted, me == 0 ? w : NULL);
+        if (me < workers)
+            any |= run_tasks(call, p, me, workers, me == 0 ? w : NULL);
     }
     atomic_flag_clear(&team_taken);
-    *status = any;
+    *status |= any;
     return 1;
+}
+
+static int run_all(const fl_call *call, plan *p, watch *w)
+{
+    const int threads = p->blocks < FEW_BLOCKS ? 1 : fl_num_threads();
+    if (threads == 1)
+        return run_alone(call, p, 0, p->tasks, w);
+    const int64_t start = microseconds();
+    int status = run_alone(call, p, 0, PROBE, w);
+    const int64_t left = (microseconds() - start) * (p->tasks - PROBE) / PROBE;
+    if (status & FL_INTERRUPTED || (left >= grain && run_on_team(call, p, PROBE, threads, w, &status)))
+        return status;
+    return status | run_alone(call, p, PROBE, p->tasks, w);
 }
 #else
 int fl_num_threads(void) { return 1; }
 const char *fl_openmp(void) { return "none"; }
-static int run_on_team(const fl_call *call, plan *p, watch *w, int *status)
-{
-    (void)call, (void)p, (void)w, (void)status;
-    return 0;
-}
+static int run_all(const fl_call *call, plan *p, watch *w) { return run_alone(call, p, 0, p->tasks, w); }
 #endif
 
 /* ---- constants --------------------------------------------------------------------------------- */
@@ -408,10 +428,7 @@ int fl_run(const fl_call *call, double *sum)
     p.tasks = (p.blocks + p.per_task - 1) / p.per_task;
     atomic_init(&p.stop, 0);
     watch w = watch_start();
-    if (!run_on_team(call, &p, &w, &status)) {
-        share_out(&p, 1);
-        status = run_tasks(call, &p, 0, 1, &w);
-    }
+    status = run_all(call, &p, &w);
     if (status & FL_INTERRUPTED)
         return FL_INTERRUPTED;
     tree all;

@@ -15,6 +15,7 @@ A loss is an object that is called, with methods::
 import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from fastloss import _load  # isort: skip - before all that imports _core
 from fastloss import _core, binary, count, regression
 from fastloss._core import Loss
 from fastloss._version import __version__

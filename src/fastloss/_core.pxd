@@ -62,6 +62,7 @@ cdef extern from "fastloss.h" nogil:
     int fl_num_threads()
     void fl_set_num_threads(int n)
     void fl_set_cpu_limit(int n)
+    void fl_set_grain(int microseconds)
     int fl_thread_limit()
     void fl_set_thread_limit(int n)
     const char *fl_openmp()

@@ -76,6 +76,11 @@ def set_cpu_limit(int n):
     fl_set_cpu_limit(n)
 
 
+def set_grain(int microseconds):
+    """For tests: 0 lets every call of some blocks use the team; -1 is the usual grain."""
+    fl_set_grain(microseconds)
+
+
 def thread_limit():
     return fl_thread_limit()
 
