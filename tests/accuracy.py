@@ -37,8 +37,14 @@ def changes_sign(reference, params, y, p, output, want) -> bool:
     """Whether the output has another sign at half or twice one of the inputs."""
     probability, signs = reference.scores == "probability", set()
     for f in (mpf(1) / 2, mpf(2)):
-        labels = [] if reference.labels == "binary" or (reference.labels == "unit" and y * f > 1) else [(y * f, p)]
-        scores = [] if (probability and p * f >= 1) or (reference.scores == "above -1" and p * f <= -1) else [(y, p * f)]
+        labels = (
+            [] if reference.labels == "binary" or (reference.labels == "unit" and y * f > 1) else [(y * f, p)]
+        )
+        scores = (
+            []
+            if (probability and p * f >= 1) or (reference.scores == "above -1" and p * f <= -1)
+            else [(y, p * f)]
+        )
         if reference.labels == "above -1" and y * f <= -1:
             labels = []
         for at in labels + scores:
@@ -64,7 +70,9 @@ def measure(name: str, dtype: type) -> list[Worst]:
                 error, cancelling = ulp_error(got, want, dtype), False
                 if error > TARGET:
                     with mp.workdps(60):
-                        cancelling = changes_sign(reference, params, mpf(float(y[i])), mpf(float(p[i])), output, want)
+                        cancelling = changes_sign(
+                            reference, params, mpf(float(y[i])), mpf(float(p[i])), output, want
+                        )
                     if cancelling and math.isfinite(got):
                         unit = ulp(max(condition(reference, params, y[i], p[i], output), abs(want)), dtype)
                         error = float(abs(mpf(float(got)) - want) / unit)

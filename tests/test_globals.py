@@ -66,7 +66,11 @@ def test_the_variables_of_the_module_are_known():
 
 def test_known_variables_are_still_there():
     missing = set(C_GLOBALS) - writable(_core.__file__)
-    assert missing <= ({"team_taken", "forked", "grain", "cpu_limit", "num_threads", "thread_limit"} if _core.openmp() == "none" else set())
+    assert missing <= (
+        {"team_taken", "forked", "grain", "cpu_limit", "num_threads", "thread_limit"}
+        if _core.openmp() == "none"
+        else set()
+    )
 
 
 def test_a_new_variable_would_be_seen(tmp_path):

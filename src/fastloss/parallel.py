@@ -123,7 +123,10 @@ def cgroup_cpus(proc: str = "/proc", sys: str = "/sys") -> int | None:
         while True:  # a limit of any group above holds as well
             folder = f"{sys}/fs/cgroup{'/cpu' if controllers else ''}{group.rstrip('/')}"
             if controllers:
-                quota = [_read(f"{folder}/cpu.cfs_quota_us").strip(), _read(f"{folder}/cpu.cfs_period_us").strip()]
+                quota = [
+                    _read(f"{folder}/cpu.cfs_quota_us").strip(),
+                    _read(f"{folder}/cpu.cfs_period_us").strip(),
+                ]
             else:
                 quota = _read(f"{folder}/cpu.max").split()
             if len(quota) == 2 and all(part.isdigit() for part in quota) and int(quota[1]):
