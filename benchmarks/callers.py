@@ -104,8 +104,12 @@ def main() -> None:
         )
 
     y, p, out = data(1_000_000, 0)
-    alone, idle = neighbour(lambda: time.sleep(0.005)), 0.0
-    idle = neighbour(lambda: (fl.logistic.value_and_grad(y, p, out=out), time.sleep(0.005)) and None)
+
+    def call_and_pause() -> None:
+        fl.logistic.value_and_grad(y, p, out=out)
+        time.sleep(0.005)
+
+    alone, idle = neighbour(lambda: time.sleep(0.005)), neighbour(call_and_pause)
     print(f"A neighbour process beside a call each 5 ms: {idle / alone:.0%} of its speed beside none")
     start, cpu = time.perf_counter(), time.process_time()
     for _ in range(100):

@@ -8,14 +8,15 @@ result, |p dF/dp| + |y dF/dy|, and apart from the others.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
-import numpy as np
 from mpmath import mp, mpf
 from references import REFERENCES, condition, exact, points, ulp, ulp_error
 
 import fastloss as fl
 
+HEADINGS = {"fma": "Levels with fused multiply-add", "none": "The baseline"}
 OUTPUTS = ("value", "gradient", "Hessian")
 TARGET = 2
 
@@ -53,12 +54,12 @@ def changes_sign(reference, params, y, p, output, want) -> bool:
     return any(sign != mp.sign(want) for sign in signs)
 
 
-def measure(name: str, dtype: type) -> list[Worst]:
+def measure(name: str, dtype: type, random_scores: int = 24) -> list[Worst]:
     """The worst of each output over all parameters and points of the references."""
     reference, worst = REFERENCES[name], [Worst() for _ in OUTPUTS]
     for params in reference.params:
         loss = fl.get(name, **params)
-        y, p = points(reference, dtype)
+        y, p = points(reference, dtype, random_scores)
         found = [loss(y, p, reduction="none"), *loss.grad_and_hess(y, p, reduction="none")]
         assert all(a.dtype == dtype for a in found)
         for i in range(y.size):
@@ -78,3 +79,15 @@ def measure(name: str, dtype: type) -> list[Worst]:
                         error = float(abs(mpf(float(got)) - want) / unit)
                 worst[output].add(error, cancelling, where)
     return worst
+
+
+def table(page: str, level: str) -> dict[str, list[tuple[float, float]]]:
+    """What docs/accuracy.md says: by loss the largest error and, in brackets, that where terms cancel."""
+    section = page.split(f"## {HEADINGS[level]}")[1].split("\n## ")[0]
+    found = {}
+    for line in section.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0].startswith("`"):
+            numbers = [[float(x) for x in re.findall(r"[\d.]+", cell)] for cell in cells[1:]]
+            found[cells[0].strip("`")] = [(pair[0], pair[1] if len(pair) > 1 else 0.0) for pair in numbers]
+    return found

@@ -221,15 +221,15 @@ SCORES = {
 }  # fmt: skip
 
 
-def points(reference: Reference, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+def points(reference: Reference, dtype: type, random_scores: int = 24) -> tuple[np.ndarray, np.ndarray]:
     """All labels against all scores, with random scores besides, as arrays of the dtype."""
-    rng = np.random.default_rng(0)
+    rng, half = np.random.default_rng(0), random_scores // 2
     labels = np.array(LABELS[reference.labels]).astype(dtype)
     listed = np.array(SCORES[reference.scores])
     random = {
-        "real": np.concatenate([rng.normal(size=12), rng.normal(size=12) * 20]),
-        "probability": rng.random(20),
-        "above -1": np.expm1(rng.normal(size=20) * 3),
+        "real": np.concatenate([rng.normal(size=half), rng.normal(size=half) * 20]),
+        "probability": rng.random(random_scores),
+        "above -1": np.expm1(rng.normal(size=random_scores) * 3),
     }[reference.scores]
     with np.errstate(over="ignore", under="ignore"):
         scores = np.concatenate([listed, random]).astype(dtype)

@@ -204,8 +204,9 @@ static FL_INLINE pair fl_log_pair(real u, real c)
     const real rest = s * fl_fma(z, FL_LOG_POLY(z), half_square) - fl_product_error(half, f, half_square);
     const real correction = c == R(0) ? R(0) : c / u;
     const real top = k * FL_LN2_HI;
-    const real hi = top + f;
-    const real lo = (f - (hi - top)) - (half_square - (rest + fl_fma(k, FL_LN2_LO, correction)));
+    const real line = top + f, hi = line - half_square;
+    const real lost = (f - (line - top)) + ((line - hi) - half_square);
+    const real lo = lost + (rest + fl_fma(k, FL_LN2_LO, correction));
     const real limit = u == R(0) ? -FL_INF : u == FL_INF ? u : FL_NAN;
     const int finite = (u > R(0)) & (u < FL_INF);
     const real sum = hi + lo;

@@ -79,10 +79,13 @@ static FL_INLINE vgh negative_binomial(real y, real s, params c)
     const pair miss =
         fl_select(positive, fl_plus(one, fl_negative(fl_scale(y, t))), fl_plus(t, fl_negative(y1)));
     const pair weight = fl_quotient(fl_plus(one, fl_product(c.a, y)), base);
-    return (vgh){ .value = fl_rounded(
-                      fl_plus(fl_select(ke.hi < FL_TINY, small, fl_quotient(l, k)), fl_scale(y, cost))),
-                  .grad = fl_rounded(fl_quotient(miss, base)),
-                  .hess = fl_rounded(fl_quotient(fl_times_exp_of(weight, parts), base)) };
+    /* t may be subnormal: all factors first, unless they leave the range */
+    const pair steep = fl_quotient(weight, base), early = fl_quotient(fl_times_exp_of(weight, parts), base);
+    return (vgh){
+        .value = fl_rounded(fl_plus(fl_select(ke.hi < FL_TINY, small, fl_quotient(l, k)), fl_scale(y, cost))),
+        .grad = fl_rounded(fl_quotient(miss, base)),
+        .hess = fl_rounded(fl_select(fl_fabs(steep.hi) < FL_INF, fl_times_exp_of(steep, parts), early))
+    };
 }
 
 #endif

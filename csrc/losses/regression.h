@@ -150,8 +150,9 @@ static FL_INLINE vgh squared_epsilon_insensitive(real y, real p, params c)
     return (vgh){ .value = d * d, .grad = R(2) * fl_copysign(d, p - y), .hess = gap >= R(0) ? R(2) : R(0) };
 }
 
-/* d = log1p(p) - log1p(y), taken as the log of one quotient whose rounding is undone. Both sides are brought
- * into the middle of the range first, by 2^-64 (`over` says how often). */
+/* d = log1p(p) - log1p(y) is the log of the quotient q = (1 + p) / (1 + y); near 1 that of 1 + w with
+ * w = (p - y) / (1 + y), which keeps all of a small d. In q both sides are brought into the middle of the
+ * range first, by 2^-64 (`over` says how often). */
 static FL_INLINE pair fl_middle(pair a)
 {
     const real k = a.hi > R(0x1p60) ? R(0x1p-64) : R(1);
@@ -160,9 +161,11 @@ static FL_INLINE pair fl_middle(pair a)
 
 static FL_INLINE vgh squared_log_error(real y, real p, params c)
 {
-    const pair a = fl_sum(R(1), p), b = fl_sum(R(1), y);
-    const real over = (a.hi > R(0x1p60) ? R(64) : R(0)) - (b.hi > R(0x1p60) ? R(64) : R(0));
-    const pair log_q = fl_log_of(fl_quotient(fl_middle(a), fl_middle(b)));
+    const pair a = fl_sum(R(1), p), b = fl_sum(R(1), y), w = fl_quotient(fl_sum(p, -y), b);
+    const int near = fl_fabs(w.hi) < R(0.5);
+    const real over = near ? R(0) : (a.hi > R(0x1p60) ? R(64) : R(0)) - (b.hi > R(0x1p60) ? R(64) : R(0));
+    const pair q = fl_quotient(fl_middle(a), fl_middle(b));
+    const pair log_q = fl_log_of(fl_select(near, fl_plus(fl_pair(R(1), R(0)), w), q));
     const pair d = fl_plus(log_q, fl_fast_sum(over * FL_LN2_HI, over * FL_LN2_LO));
     const pair slope = fl_quotient(d, a);
     const pair curve = fl_quotient(fl_quotient(fl_plus(fl_pair(R(1), R(0)), fl_negative(d)), a), a);

@@ -1,0 +1,162 @@
+"""Write docs/accuracy.md: the largest errors of every loss, measured. Takes some ten minutes.
+
+    python tools/measure_accuracy.py
+
+float64: the points of tests/references.py with ten times the random scores, against 800-digit references. float32:
+the same points, and a million others per set of parameters against fastloss's own float64, which is right to some
+2^-29 of an ULP of float32.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+RANDOM_SCORES = 240
+DENSE = 40_000  # random scores of each of five kinds, for each label
+SINGLE = np.finfo(np.float32)
+
+TEXT = """# Accuracy
+
+The largest error of each output of each loss, in units of the last place (ULP) of the exact result, over all
+parameters and points of `tests/references.py` and many random ones: tails, subnormal numbers, kinks and the ends of
+the range included, and no absolute allowance. An error of 0.5 is a correctly rounded result.
+
+In brackets: where a result changes its sign within a factor 2 of an input, its terms cancel, and no formula in the
+working precision can keep the relative error small. Errors of more than 2 ULP there are counted in ULP of what a
+relative change of the inputs does to the result, |y ∂F/∂y| + |p ∂F/∂p|.
+
+Two losses raise a rounded logarithm to a power, and with it the error: `barron` with `alpha` below -20 (2.2 ULP at
+-40, 8 at -200) and `focal` with `gamma` above 8 (2.1 ULP at 10). Parameters are rounded to the dtype of the
+computation before they are used; the references take them as rounded.
+
+`python tools/measure_accuracy.py` writes this page, and `tests/test_accuracy.py` fails if a point of the references
+exceeds it.
+"""
+
+
+def dense_scores(kind: str, rng: np.random.Generator) -> np.ndarray:
+    n = DENSE
+    if kind == "probability":
+        unit = rng.random(n)
+        x = np.concatenate([unit, np.exp2(-140 * rng.random(n)), 1 - 1e-4 * unit]).astype(np.float32)
+        return x[(x > 0) & (x < 1)]
+    anything = rng.integers(0, 2**32, n, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    unit = 2 * rng.random(n) - 1
+    x = np.concatenate([anything, 3 * unit, 25 * unit, 100 * unit, rng.normal(size=n)]).astype(np.float32)
+    x = x[np.isfinite(x)]
+    return np.concatenate([np.abs(x), -np.abs(unit).astype(np.float32)])[:-1] if kind == "above -1" else x
+
+
+def changes(reference, evaluate, y, p, outputs):
+    """Where an output has another sign at half or twice an input."""
+    near = [np.zeros(p.shape, bool) for _ in outputs]
+    for fy, fp in ((2, 1), (0.5, 1), (1, 2), (1, 0.5)):
+        if fy != 1 and (reference.labels == "binary" or (reference.labels == "unit" and y[0] * fy > 1)):
+            continue
+        y2, p2 = y * fy, p * fp
+        if reference.scores == "probability":
+            p2 = np.minimum(p2, 1 - 2.0**-53)
+        if reference.scores == "above -1":
+            y2, p2 = np.maximum(y2, -1 + 2.0**-50), np.maximum(p2, -1 + 2.0**-50)
+        near = [
+            n | (np.sign(a) * np.sign(b) < 0) for n, a, b in zip(near, evaluate(y2, p2), outputs, strict=True)
+        ]
+    return near
+
+
+def dense(name: str) -> list[float]:
+    """The worst error of float32 against float64 for value, gradient and Hessian, where no terms cancel."""
+    from references import LABELS, REFERENCES
+
+    import fastloss as fl
+
+    reference, rng, worst = REFERENCES[name], np.random.default_rng(1), [0.0] * 3
+    for params in reference.params:
+        rounded = {k: float(np.float32(v)) if isinstance(v, float) else v for k, v in params.items()}
+        loss = fl.get(name, **rounded)
+        p = dense_scores(reference.scores, rng)
+
+        def evaluate(y, p, loss=loss):
+            return [loss(y, p, reduction="none"), *loss.grad_and_hess(y, p, reduction="none")]
+
+        for label in LABELS[reference.labels]:
+            y = np.full(p.shape, label, np.float32)
+            y64, p64 = y.astype(float), p.astype(float)
+            wanted = evaluate(y64, p64)
+            for i, (got, want, near) in enumerate(
+                zip(evaluate(y, p), wanted, changes(reference, evaluate, y64, p64, wanted), strict=True)
+            ):
+                exponent = np.maximum(np.frexp(np.abs(want))[1] - 1, SINGLE.minexp)
+                error = np.abs(got - want) / np.ldexp(1.0, exponent - SINGLE.nmant)
+                beyond = np.abs(want) > float(SINGLE.max)
+                error[beyond] = np.where(np.abs(got[beyond]) >= SINGLE.max, 0, math.inf)
+                error[near | (np.isnan(got) & np.isnan(want))] = 0
+                worst[i] = max(worst[i], float(error.max()))
+    return worst
+
+
+def worst_of(name: str) -> list[tuple[float, float]]:
+    """(error, error where terms cancel) of value, gradient and Hessian in float64, then in float32."""
+    from accuracy import measure
+
+    with np.errstate(all="ignore"):
+        dtypes = (np.float64, np.float32)
+        runs = [[w for dtype in dtypes for w in measure(name, dtype, n)] for n in (24, RANDOM_SCORES)]
+        more = [0.0] * 3 + dense(name)
+    return [
+        (max(few.error, many.error, beside), max(few.cancelling, many.cancelling))
+        for few, many, beside in zip(*runs, more, strict=True)
+    ]
+
+
+def cell(error: float, cancelling: float) -> str:
+    def up(x: float) -> str:
+        return f"{math.ceil(x * 10 - 1e-9) / 10:.1f}" if x else "0"
+
+    return up(error) + (f" ({up(cancelling)})" if cancelling else "")
+
+
+def section(level: str, heading: str) -> str:
+    """One table, measured in a process of its own with that SIMD level."""
+    from references import REFERENCES
+
+    rows = []
+    for name in REFERENCES:
+        code = f"import sys, json; sys.path.insert(0, {str(ROOT / 'tools')!r})\n"
+        code += f"import measure_accuracy as m; print(json.dumps(m.worst_of({name!r})))"
+        environment = {**os.environ, "FASTLOSS_ISA": level}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+        )
+        found = json.loads(done.stdout)
+        rows.append("| " + " | ".join([f"`{name}`", *(cell(*pair) for pair in found)]) + " |")
+        print(level, rows[-1], flush=True)
+    head = "| Loss | value, f64 | gradient, f64 | Hessian, f64 | value, f32 | gradient, f32 | Hessian, f32 |"
+    return "\n".join([f"## {heading}", "", head, "|---|---|---|---|---|---|---|", *rows, ""])
+
+
+def main() -> None:
+    from accuracy import HEADINGS
+
+    from fastloss import _core
+
+    levels = _core.supported_levels()
+    best = section(levels[0], HEADINGS["fma"])
+    note = "x86-64-v3 and v4, and aarch64: the same bits.\n"
+    base = section(levels[-1], HEADINGS["none"])
+    (ROOT / "docs/accuracy.md").write_text(
+        f"{TEXT}\n{best}\n{note}\n{base}\nx86-64-v2, on CPUs before 2013.\n", encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main()
