@@ -90,7 +90,7 @@ static FL_INLINE real fl_remainder(pair n, real q, pair d)
 static FL_INLINE pair fl_quotient(pair n, pair d)
 {
     const real q = n.hi / d.hi, lo = fl_remainder(n, q, d) / d.hi;
-    return fl_pair(q, lo == lo ? lo : R(0)); /* inf for n or d */
+    return fl_pair(q, fl_fabs(lo) < FL_INF ? lo : R(0)); /* inf in n, d or q */
 }
 
 static FL_INLINE pair fl_ratio(pair n, pair d)
