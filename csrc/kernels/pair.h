@@ -17,6 +17,7 @@ typedef struct {
 } pair;
 
 static FL_INLINE pair fl_pair(real hi, real lo) { return (pair){ .hi = hi, .lo = lo }; }
+static FL_INLINE pair fl_exact(real x) { return (pair){ .hi = x }; }
 static FL_INLINE pair fl_negative(pair a) { return fl_pair(-a.hi, -a.lo); }
 static FL_INLINE real fl_rounded(pair a)
 {
@@ -99,7 +100,7 @@ static FL_INLINE pair fl_ratio(pair n, pair d)
     return fl_pair(q, inverse * fl_remainder(n, q, d));
 }
 
-static FL_INLINE pair fl_inverse(pair d) { return fl_ratio(fl_pair(R(1), R(0)), d); }
+static FL_INLINE pair fl_inverse(pair d) { return fl_ratio(fl_exact(R(1)), d); }
 
 static FL_INLINE pair fl_root(pair a)
 {

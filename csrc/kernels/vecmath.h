@@ -145,8 +145,8 @@ static FL_INLINE pair fl_expm1_of(exp_parts e)
     return fl_select(e.x > R(40), fl_exp_of(e), less);
 }
 
-static FL_INLINE real fl_exp(real x) { return fl_exp_rounded(fl_exp_parts(fl_pair(x, R(0)))); }
-static FL_INLINE real fl_expm1(real x) { return fl_rounded(fl_expm1_of(fl_exp_parts(fl_pair(x, R(0))))); }
+static FL_INLINE real fl_exp(real x) { return fl_exp_rounded(fl_exp_parts(fl_exact(x))); }
+static FL_INLINE real fl_expm1(real x) { return fl_rounded(fl_expm1_of(fl_exp_parts(fl_exact(x)))); }
 
 /* e^-a for a >= 0 (less a small a_lo). 2^FL_LIFT e^-a is normal wherever e^-a is not 0, so that a factor can
  * be applied before the result sinks into the subnormal range; fl_lowered brings it down. */
@@ -169,8 +169,8 @@ static FL_INLINE exp_minus fl_exp_minus_parts(real a, real a_lo)
     const real s = fl_lowered(scale), top = s - R(1), step = s * r, hi = top + step;
     const pair m = fl_mantissa(r, q), less = fl_fast_sum(hi, (step - (hi - top)) + s * q);
     const int zero = a > FL_EXP_ZERO;
-    return (exp_minus){ .lifted = fl_select(zero, fl_pair(R(0), R(0)), fl_pair(m.hi * scale, m.lo * scale)),
-                        .minus_one = fl_select(zero, fl_pair(R(-1), R(0)), less) };
+    return (exp_minus){ .lifted = fl_select(zero, fl_exact(R(0)), fl_pair(m.hi * scale, m.lo * scale)),
+                        .minus_one = fl_select(zero, fl_exact(R(-1)), less) };
 }
 
 /* w e^x without overflow or underflow of e^x before w is applied. 0 for w = 0 and 0 for x far below 0,
@@ -184,10 +184,7 @@ static FL_INLINE pair fl_times_exp_of(pair w, exp_parts e)
     return fl_pair(outside ? limit : inside.hi * e.s2, outside ? R(0) : inside.lo * e.s2);
 }
 
-static FL_INLINE pair fl_times_exp(real w, pair x)
-{
-    return fl_times_exp_of(fl_pair(w, R(0)), fl_exp_parts(x));
-}
+static FL_INLINE pair fl_times_exp(real w, pair x) { return fl_times_exp_of(fl_exact(w), fl_exp_parts(x)); }
 
 /* log(u + c) for |c| <= ulp(u). fdlibm's reduction: u = 2^k (1 + f), s = f / (2 + f). */
 static FL_INLINE pair fl_log_pair(real u, real c)

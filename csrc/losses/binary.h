@@ -30,7 +30,7 @@ static FL_INLINE vgh logistic(real y, real s, params c)
     const real t = tail ? z.lifted.hi : z.t.hi, unit = tail ? fl_lowered(R(1)) : R(1);
     const real cost = fl_fma(both, z.log1p.lo, wrong * (wrong == R(0) ? R(0) : size));
     const pair sum = fl_fast_sum(R(1), z.t.hi), exact = fl_one_plus_unit(z.t), inverse = fl_inverse(exact);
-    const pair slope = fl_ratio(fl_pair(fl_fma(-right, t, wrong), R(0)), sum);
+    const pair slope = fl_ratio(fl_exact(fl_fma(-right, t, wrong)), sum);
     const real steep = unit * (slope.hi + slope.lo);
     const real bend =
         fl_rounded(fl_scale(both, fl_times(fl_select(deep, z.lifted, z.t), fl_times(inverse, inverse))));
@@ -43,9 +43,9 @@ static FL_INLINE vgh logistic(real y, real s, params c)
 static FL_INLINE vgh binary_cross_entropy(real y, real p, params c)
 {
     const real up = R(1) - y;
-    const pair q = fl_fast_sum(R(1), -p), p1 = fl_pair(p, R(0)), log_p = fl_log_pair(p, R(0)),
+    const pair q = fl_fast_sum(R(1), -p), p1 = fl_exact(p), log_p = fl_log_pair(p, R(0)),
                log_q = fl_log_of(q);
-    const pair none = fl_pair(R(0), R(0)), one = fl_pair(R(1), R(0));
+    const pair none = fl_exact(R(0)), one = fl_exact(R(1));
     const pair hit = fl_scale(-y, fl_select(y == R(0), none, log_p));
     const pair miss = fl_scale(-up, fl_select(up == R(0), none, log_q));
     const pair top = fl_select(y == R(0), one, fl_select(y == R(1), fl_negative(one), fl_sum(p, -y)));
@@ -103,8 +103,8 @@ static FL_INLINE vgh perceptron(real y, real s, params c)
 /* y e^-s + (1-y) e^s */
 static FL_INLINE vgh exponential(real y, real s, params c)
 {
-    const pair down = fl_times_exp(y, fl_pair(-s, R(0)));
-    const pair up = fl_times_exp_of(fl_fast_sum(R(1), -y), fl_exp_parts(fl_pair(s, R(0))));
+    const pair down = fl_times_exp(y, fl_exact(-s));
+    const pair up = fl_times_exp_of(fl_fast_sum(R(1), -y), fl_exp_parts(fl_exact(s)));
     const real both = fl_rounded(fl_plus(up, down));
     (void)c;
     return (vgh){ .value = both, .grad = fl_rounded(fl_plus(up, fl_negative(down))), .hess = both };
@@ -118,19 +118,17 @@ static FL_INLINE vgh focal(real y, real s, params c)
     const real alpha = label > R(0) ? c.b : c.c;
     const logit z = fl_logit(m);
     const int right = m > R(0);
-    const pair one = fl_pair(R(1), R(0)), log1p = fl_log1p_pair(z.t);
-    const pair loss = fl_plus(fl_pair(fl_at_least(-m, R(0)), R(0)), log1p); /* softplus(-m) */
-    const pair gain = fl_plus(fl_pair(fl_at_least(m, R(0)), R(0)), log1p);  /* softplus(m) */
+    const pair one = fl_exact(R(1)), log1p = fl_log1p_pair(z.t);
+    const pair loss = fl_plus(fl_exact(fl_at_least(-m, R(0))), log1p); /* softplus(-m) */
+    const pair gain = fl_plus(fl_exact(fl_at_least(m, R(0))), log1p);  /* softplus(m) */
     const exp_parts decay = fl_exp_parts(fl_scale(-g, gain));
-    const pair power =
-        fl_choose_pair(g == R(0), fl_pair(alpha, R(0)), fl_times_exp_of(fl_pair(alpha, R(0)), decay));
+    const pair power = fl_choose_pair(g == R(0), fl_exact(alpha), fl_times_exp_of(fl_exact(alpha), decay));
     const pair sigma = fl_inverse(fl_one_plus(z.t)), pull = fl_scale(g, loss);
-    const pair on_wrong = fl_plus(fl_select(z.t.hi == R(0), fl_pair(R(0), R(0)), fl_times(z.t, pull)), one);
+    const pair on_wrong = fl_plus(fl_select(z.t.hi == R(0), fl_exact(R(0)), fl_times(z.t, pull)), one);
     const pair slope = fl_times(fl_select(right, fl_plus(pull, z.t), on_wrong), sigma);
     const pair core = fl_times(power, fl_times(sigma, sigma)), twice = fl_one_plus(fl_product(R(2), g));
     /* on the right side; on the wrong one over t */
-    const pair rise =
-        fl_plus(fl_times(twice, z.t), fl_times(pull, fl_plus(fl_pair(g, R(0)), fl_negative(z.t))));
+    const pair rise = fl_plus(fl_times(twice, z.t), fl_times(pull, fl_plus(fl_exact(g), fl_negative(z.t))));
     const pair bend = fl_plus(twice, fl_times(pull, fl_plus(fl_scale(g, z.t), fl_negative(one))));
     const pair curve = fl_times(core, fl_select(right, rise, fl_times(z.lifted, bend)));
     const real size = fl_rounded(curve);

@@ -7,22 +7,22 @@
 /* e^s - y s */
 static FL_INLINE vgh poisson(real y, real s, params c)
 {
-    const exp_parts parts = fl_exp_parts(fl_pair(s, R(0)));
+    const exp_parts parts = fl_exp_parts(fl_exact(s));
     const pair e = fl_exp_of(parts);
     const pair value = fl_plus(e, fl_negative(fl_product(y, y == R(0) ? R(0) : s)));
     (void)c;
     return (vgh){ .value = e.hi == FL_INF ? e.hi : fl_rounded(value),
-                  .grad = fl_rounded(fl_plus(e, fl_pair(-y, R(0)))),
+                  .grad = fl_rounded(fl_plus(e, fl_exact(-y))),
                   .hess = fl_exp_rounded(parts) };
 }
 
 /* s + y e^-s */
 static FL_INLINE vgh gamma(real y, real s, params c)
 {
-    const pair e = fl_times_exp(y, fl_pair(-s, R(0)));
+    const pair e = fl_times_exp(y, fl_exact(-s));
     (void)c;
-    return (vgh){ .value = e.hi == FL_INF ? e.hi : fl_rounded(fl_plus(e, fl_pair(s, R(0)))),
-                  .grad = fl_rounded(fl_plus(fl_pair(R(1), R(0)), fl_negative(e))),
+    return (vgh){ .value = e.hi == FL_INF ? e.hi : fl_rounded(fl_plus(e, fl_exact(s))),
+                  .grad = fl_rounded(fl_plus(fl_exact(R(1)), fl_negative(e))),
                   .hess = fl_rounded(e) };
 }
 
@@ -40,13 +40,11 @@ static FL_INLINE real fl_difference(real y, real s, pair first, pair second, rea
  * exponentials over the larger of them. */
 static FL_INLINE vgh tweedie(real y, real s, params c)
 {
-    const pair one = fl_pair(R(1), R(0)), label = fl_pair(y, R(0)), k1 = fl_pair(c.b, R(0)),
-               k2 = fl_pair(c.c, R(0));
+    const pair one = fl_exact(R(1)), label = fl_exact(y), k1 = fl_exact(c.b), k2 = fl_exact(c.c);
     const exp_parts mean = fl_exp_parts(fl_product(c.c, s)), data = fl_exp_parts(fl_product(c.b, s));
     const int log_mean = c.c == R(0), log_data = c.b == R(0);
     const pair line = fl_product(y, y == R(0) ? R(0) : s);
-    const pair first =
-        fl_choose_pair(log_mean, fl_pair(s, R(0)), fl_times_exp_of(fl_quotient(one, k2), mean));
+    const pair first = fl_choose_pair(log_mean, fl_exact(s), fl_times_exp_of(fl_quotient(one, k2), mean));
     const pair second = fl_choose_pair(log_data, line, fl_times_exp_of(fl_quotient(label, k1), data));
     const pair slope = fl_choose_pair(log_mean, one, fl_exp_of(mean));
     const real t = fl_exp(-fl_fabs(s));
@@ -63,9 +61,8 @@ static FL_INLINE vgh tweedie(real y, real s, params c)
 static FL_INLINE vgh negative_binomial(real y, real s, params c)
 {
     const int positive = s > R(0);
-    const pair one = fl_pair(R(1), R(0)), k = fl_pair(c.a, R(0)), y1 = fl_pair(y, R(0)),
-               s1 = fl_pair(s, R(0));
-    const pair below = fl_pair(-fl_fabs(s), R(0));
+    const pair one = fl_exact(R(1)), k = fl_exact(c.a), y1 = fl_exact(y), s1 = fl_exact(s);
+    const pair below = fl_exact(-fl_fabs(s));
     const exp_parts parts = fl_exp_parts(below);
     const pair t = fl_exp_of(parts), ke = fl_select(positive, fl_quotient(k, t), fl_scale(c.a, t));
     const int direct = positive & (ke.hi > R(1));
@@ -73,7 +70,7 @@ static FL_INLINE vgh negative_binomial(real y, real s, params c)
     const pair l = fl_select(direct, fl_plus(s1, log_sum), log_sum);
     const pair gap = fl_select(direct, log_sum, fl_plus(log_sum, fl_negative(s1)));
     const pair small =
-        fl_times(fl_select(positive, fl_quotient(one, t), t), fl_one_plus(fl_pair(R(-0.5) * ke.hi, R(0))));
+        fl_times(fl_select(positive, fl_quotient(one, t), t), fl_one_plus(fl_exact(R(-0.5) * ke.hi)));
     const pair cost = fl_pair(y == R(0) ? R(0) : gap.hi, y == R(0) ? R(0) : gap.lo);
     const pair base = fl_plus(fl_select(positive, k, one), fl_select(positive, t, fl_scale(c.a, t)));
     const pair miss =

@@ -29,7 +29,7 @@ static FL_INLINE vgh absolute_error(real y, real p, params c)
 /* |r| - bound */
 static FL_INLINE real fl_beyond(pair r, real bound)
 {
-    return fl_rounded(fl_plus(fl_magnitude(r), fl_pair(-bound, R(0))));
+    return fl_rounded(fl_plus(fl_magnitude(r), fl_exact(-bound)));
 }
 
 /* k (r - k/2) with k = r clipped to [-delta, delta]: r^2/2 within, delta (|r| - delta/2) outside. */
@@ -53,7 +53,7 @@ static FL_INLINE vgh huber(real y, real p, params c)
 static FL_INLINE vgh smooth_l1(real y, real p, params c)
 {
     const pair r = fl_sum(p, -y), gap = fl_fast_sum(r.hi, R(-0.5) * fl_clip(r.hi, -c.a, c.a));
-    const pair ratio = fl_quotient(r, fl_pair(c.a, R(0)));
+    const pair ratio = fl_quotient(r, fl_exact(c.a));
     const int inside = fl_beyond(r, c.a) <= R(0);
     const real slope = inside ? ratio.hi : fl_sign(r.hi);
     const pair rest = fl_pair(gap.hi, gap.lo + (inside ? R(0.5) : R(1)) * r.lo);
@@ -73,13 +73,13 @@ typedef struct {
 
 static FL_INLINE scaled fl_scaled(real y, real p, real c)
 {
-    const pair r = fl_sum(p, -y), size = fl_magnitude(r), scale = fl_pair(c, R(0));
+    const pair r = fl_sum(p, -y), size = fl_magnitude(r), scale = fl_exact(c);
     const int far = size.hi > c;
     const pair near = fl_select(far, scale, size), m = fl_quotient(near, fl_select(far, size, scale));
     return (scaled){ r, size, m, fl_one_plus(fl_times(m, m)), near, far };
 }
 
-static FL_INLINE pair fl_one_or(int far, pair m) { return fl_select(far, m, fl_pair(R(1), R(0))); }
+static FL_INLINE pair fl_one_or(int far, pair m) { return fl_select(far, m, fl_exact(R(1))); }
 static FL_INLINE real fl_signed(pair size, pair r) { return fl_copysign(fl_rounded(size), r.hi); }
 
 /* c.a = delta. delta^2 (sqrt(1 + x^2) - 1), written as r^2 / (1 + sqrt(1 + x^2)): no cancellation. */
@@ -165,10 +165,10 @@ static FL_INLINE vgh squared_log_error(real y, real p, params c)
     const int near = fl_fabs(w.hi) < R(0.5);
     const real over = near ? R(0) : (a.hi > R(0x1p60) ? R(64) : R(0)) - (b.hi > R(0x1p60) ? R(64) : R(0));
     const pair q = fl_quotient(fl_middle(a), fl_middle(b));
-    const pair log_q = fl_log_of(fl_select(near, fl_plus(fl_pair(R(1), R(0)), w), q));
+    const pair log_q = fl_log_of(fl_select(near, fl_plus(fl_exact(R(1)), w), q));
     const pair d = fl_plus(log_q, fl_fast_sum(over * FL_LN2_HI, over * FL_LN2_LO));
     const pair slope = fl_quotient(d, a);
-    const pair curve = fl_quotient(fl_quotient(fl_plus(fl_pair(R(1), R(0)), fl_negative(d)), a), a);
+    const pair curve = fl_quotient(fl_quotient(fl_plus(fl_exact(R(1)), fl_negative(d)), a), a);
     (void)c;
     return (vgh){ .value = fl_rounded(fl_times(d, d)),
                   .grad = p == FL_INF ? R(0) : R(2) * fl_rounded(slope),
@@ -188,8 +188,8 @@ static FL_INLINE vgh fair(real y, real p, params c)
 {
     const scaled u = fl_scaled(y, p, c.a);
     const pair w = fl_inverse(fl_one_plus(u.m));
-    const pair x = fl_quotient(u.size, fl_pair(c.a, R(0)));
-    const pair log1p = fl_log_of(fl_plus(fl_pair(R(1), R(0)), fl_pair(fl_at_most(x.hi, FL_MAX), x.lo)));
+    const pair x = fl_quotient(u.size, fl_exact(c.a));
+    const pair log1p = fl_log_of(fl_plus(fl_exact(R(1)), fl_pair(fl_at_most(x.hi, FL_MAX), x.lo)));
     const pair far = fl_scale(c.a, fl_plus(u.size, fl_scale(-c.a, log1p)));
     const pair near = fl_scale(-FL_LOG1P_POLY(u.m.hi), fl_times(u.size, u.size));
     return (vgh){ .value = fl_rounded(fl_select(u.far, far, near)),
@@ -202,12 +202,12 @@ static FL_INLINE vgh fair(real y, real p, params c)
 static FL_INLINE vgh cauchy(real y, real p, params c)
 {
     const scaled u = fl_scaled(y, p, c.a);
-    const pair m2 = fl_times(u.m, u.m), x = fl_quotient(u.size, fl_pair(c.a, R(0)));
+    const pair m2 = fl_times(u.m, u.m), x = fl_quotient(u.size, fl_exact(c.a));
     const real z = m2.hi, h = R(0.5) * z * FL_LOG1P_POLY(z);
     const int huge = x.hi > R(0x1p40);
-    const pair square = fl_plus(fl_pair(R(1), R(0)), fl_times(x, x));
+    const pair square = fl_plus(fl_exact(R(1)), fl_times(x, x));
     const real root = fl_sqrt(u.size.hi) / fl_sqrt(c.a);
-    const pair log = fl_log_of(fl_select(huge, fl_pair(root, R(0)), square));
+    const pair log = fl_log_of(fl_select(huge, fl_exact(root), square));
     const pair log1p = fl_pair(huge ? R(4) * log.hi : log.hi, huge ? R(4) * log.lo : log.lo);
     const pair far = fl_scale(c.a, fl_scale(R(0.5) * c.a, log1p));
     const pair near = fl_times(fl_fast_sum(R(0.5), h), fl_times(u.size, u.size));
@@ -222,11 +222,11 @@ static FL_INLINE vgh cauchy(real y, real p, params c)
 /* c.a = c. c^2/2 (1 - e^(-x^2)). */
 static FL_INLINE vgh welsch(real y, real p, params c)
 {
-    const pair r = fl_sum(p, -y), x = fl_quotient(r, fl_pair(c.a, R(0))), x2 = fl_times(x, x);
+    const pair r = fl_sum(p, -y), x = fl_quotient(r, fl_exact(c.a)), x2 = fl_times(x, x);
     const exp_parts parts = fl_exp_parts(fl_negative(x2));
     const pair near = fl_scale(R(0.5) - R(0.25) * x2.hi, fl_times(r, r)); /* to rounding; x^2 may underflow */
     const pair far = fl_scale(c.a, fl_scale(R(-0.5) * c.a, fl_expm1_of(parts)));
-    const pair curve = fl_plus(fl_pair(R(1), R(0)), fl_pair(R(-2) * x2.hi, R(-2) * x2.lo));
+    const pair curve = fl_plus(fl_exact(R(1)), fl_pair(R(-2) * x2.hi, R(-2) * x2.lo));
     return (vgh){ .value = fl_rounded(fl_select(x2.hi < FL_TINY, near, far)),
                   .grad = fl_rounded(fl_times_exp_of(r, parts)),
                   .hess = fl_rounded(fl_times_exp_of(curve, parts)) };
@@ -238,7 +238,7 @@ static FL_INLINE vgh geman_mcclure(real y, real p, params c)
     const scaled u = fl_scaled(y, p, c.a);
     const pair w = fl_inverse(u.square), w2 = fl_times(w, w), m2 = fl_times(u.m, u.m);
     const pair fall = fl_times(fl_scale(c.a, u.m), m2);
-    const pair one = fl_pair(R(1), R(0)), three = fl_pair(R(-3), R(0));
+    const pair one = fl_exact(R(1)), three = fl_exact(R(-3));
     const pair bend_near = fl_plus(one, fl_times(three, m2));
     const pair bend_far = fl_times(m2, fl_plus(three, m2));
     return (vgh){ .value = R(0.5) * fl_rounded(fl_times(u.near, fl_times(u.near, w))),
@@ -252,15 +252,14 @@ static FL_INLINE vgh geman_mcclure(real y, real p, params c)
 static FL_INLINE vgh tukey_biweight(real y, real p, params c)
 {
     const scaled u = fl_scaled(y, p, c.a);
-    const pair one = fl_pair(R(1), R(0)), half = fl_pair(R(0.5), R(0)), six = fl_pair(R(6), R(0));
+    const pair one = fl_exact(R(1)), half = fl_exact(R(0.5)), six = fl_exact(R(6));
     const pair z = fl_times(u.m, u.m), gap = fl_times(fl_one_plus(fl_negative(u.m)), fl_one_plus(u.m));
     const pair inner = fl_plus(half, fl_negative(fl_ratio(z, six)));
     const pair height = fl_plus(half, fl_negative(fl_times(z, inner))); /* (3 - 3z + z^2) / 6 */
     const pair inside = fl_times(u.size, fl_times(u.size, height));
     const pair bend =
         fl_plus(one, fl_pair(R(-5) * z.hi, R(-5) * z.lo + fl_product_error(R(-5), z.hi, R(-5) * z.hi)));
-    return (vgh){ .value =
-                      fl_rounded(fl_select(u.far, fl_scale(c.a, fl_ratio(fl_pair(c.a, R(0)), six)), inside)),
+    return (vgh){ .value = fl_rounded(fl_select(u.far, fl_scale(c.a, fl_ratio(fl_exact(c.a), six)), inside)),
                   .grad = u.far ? R(0) : fl_signed(fl_times(fl_times(u.size, gap), gap), u.r),
                   .hess = u.far ? R(0) : fl_rounded(fl_times(gap, bend)) };
 }
@@ -270,21 +269,20 @@ static FL_INLINE vgh tukey_biweight(real y, real p, params c)
 static FL_INLINE vgh barron(real y, real p, params c)
 {
     const int square = c.a == R(2), log_limit = c.a == R(0), exp_limit = c.a == -FL_INF;
-    const pair one = fl_pair(R(1), R(0)), alpha = fl_pair(c.a, R(0)), b = fl_pair(c.b, R(0)),
-               scale = fl_pair(c.c, R(0));
+    const pair one = fl_exact(R(1)), alpha = fl_exact(c.a), b = fl_exact(c.b), scale = fl_exact(c.c);
     const pair r = fl_sum(p, -y), x = fl_quotient(r, scale), x2 = fl_times(x, x), z = fl_quotient(x2, b);
     const int huge = z.hi > R(0x1p60), vast = fl_fabs(x.hi) == FL_INF;
     /* log1p(z); for huge z 2 log|x| - log b, and for x beyond the range from square roots */
-    const pair size = fl_select(vast, fl_pair(fl_sqrt(fl_fabs(r.hi)) / fl_sqrt(c.c), R(0)), fl_magnitude(x));
+    const pair size = fl_select(vast, fl_exact(fl_sqrt(fl_fabs(r.hi)) / fl_sqrt(c.c)), fl_magnitude(x));
     const pair log = fl_log_of(fl_select(huge, size, fl_plus(one, z)));
     const real times = vast ? R(4) : R(2);
-    const pair wide = fl_plus(fl_pair(times * log.hi, times * log.lo), fl_pair(-c.d, R(0)));
+    const pair wide = fl_plus(fl_pair(times * log.hi, times * log.lo), fl_exact(-c.d));
     const pair log1p_z = fl_select(huge, wide, log);
     const pair gauss = fl_pair(R(-0.5) * x2.hi, R(-0.5) * x2.lo);
     const pair up = fl_choose_pair(exp_limit, gauss, fl_scale(R(0.5) * c.a, log1p_z));
     const pair down = fl_choose_pair(exp_limit, gauss, fl_times(fl_sum(R(0.5) * c.a, R(-1)), log1p_z));
     const exp_parts rise = fl_exp_parts(up), power = fl_exp_parts(down);
-    const pair weight = fl_choose_pair(exp_limit, fl_pair(R(-1), R(0)), fl_quotient(b, alpha));
+    const pair weight = fl_choose_pair(exp_limit, fl_exact(R(-1)), fl_quotient(b, alpha));
     const pair full =
         fl_select(rise.x > R(40), fl_times_exp_of(weight, rise), fl_times(weight, fl_expm1_of(rise)));
     const pair value = fl_choose_pair(log_limit, log1p_z, full);
@@ -293,7 +291,7 @@ static FL_INLINE vgh barron(real y, real p, params c)
     const pair far = fl_exp_of(
         fl_exp_parts(fl_plus(down, fl_scale(vast ? R(2) : R(1), log)))); /* as x e^down might overflow */
     const real infinite = fl_fabs(r.hi) == FL_INF ? limit : fl_rounded(far);
-    const pair slope = fl_select(huge, fl_pair(fl_copysign(infinite, r.hi), R(0)), fl_times_exp_of(x, power));
+    const pair slope = fl_select(huge, fl_exact(fl_copysign(infinite, r.hi)), fl_times_exp_of(x, power));
     const int beyond = z.hi > R(1);
     const pair slant = fl_sum(c.a, R(-1)), low = fl_select(beyond, fl_quotient(one, z), z);
     const pair top = fl_select(beyond, fl_plus(slant, low), fl_plus(one, fl_times(slant, low)));

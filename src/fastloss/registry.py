@@ -113,7 +113,8 @@ reduction : {'mean', 'sum', 'none'}
     The mean is divided by the sum of the weights. Derivatives are those of the value so reduced.
 out : ndarray or tuple of ndarray, optional
     Written to instead of new arrays: value with reduction 'none', gradient, or (gradient, hessian);
-    (value, gradient) with reduction 'none'. May be `y_pred` itself."""
+    (value, gradient) with reduction 'none'. May be `y_pred` itself. Undefined after a KeyboardInterrupt,
+    which ends long calls, except for those that write over an input."""
 _RAISES = """\
 Raises
 ------
