@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Generic, Literal, ParamSpec, overload
 
 from numpy.typing import ArrayLike, NDArray
@@ -119,12 +119,11 @@ def as_array(name: str, x: object) -> _Array: ...
 def apart(param: _Array, grad: _Array) -> _Array: ...
 def memory_range(array: _Array) -> tuple[int, int]: ...
 def sgd_update(
-    param: _Array,
-    grad: _Array,
-    velocity: _Array | None,
+    moves: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, float]],
     nesterov: bool,
     lr: float,
     weight_decay: float,
     momentum: float,
-    gain: float,
+    velocities: dict[Hashable, NDArray[Any]],
+    fresh: dict[Hashable, NDArray[Any]],
 ) -> None: ...

@@ -690,9 +690,20 @@ cdef inline object evaluate(Loss loss, int kind, y_true, y_pred, sample_weight, 
 # ---- SGD --------------------------------------------------------------------------------------------
 
 
-def sgd_update(ndarray param, ndarray grad, velocity, bint nesterov, double lr, double weight_decay,
-               double momentum, double gain):
-    """One update of one array, in place. The caller has checked everything; see fastloss.sgd."""
+def sgd_update(list moves, bint nesterov, double lr, double weight_decay, double momentum,
+               dict velocities, dict fresh):
+    """Updates of all arrays, (param, grad, velocity, gain) each, in place; then `fresh` joins `velocities`.
+
+    The caller has checked everything; see fastloss.sgd. No Python code runs here, and so no signal's handler: all
+    arrays change, or none.
+    """
+    for param, grad, velocity, gain in moves:
+        update_one(param, grad, velocity, nesterov, lr, weight_decay, momentum, gain)
+    velocities.update(fresh)
+
+
+cdef update_one(ndarray param, ndarray grad, velocity, bint nesterov, double lr, double weight_decay,
+                double momentum, double gain):
     cdef fl_call call
     cdef Layout layout
     cdef double total
@@ -701,8 +712,10 @@ def sgd_update(ndarray param, ndarray grad, velocity, bint nesterov, double lr, 
     call.real_bytes = cnp.PyArray_ITEMSIZE(param)
     call.kernel = fl_kernels(call.real_bytes).sgd[rule]
     set_shape(&call, &layout, param)
-    for i, constant in enumerate((lr, weight_decay, momentum, gain)):
-        call.constants[i] = fl_constant(constant, call.real_bytes)
+    call.constants[0] = fl_constant(lr, call.real_bytes)
+    call.constants[1] = fl_constant(weight_decay, call.real_bytes)
+    call.constants[2] = fl_constant(momentum, call.real_bytes)
+    call.constants[3] = fl_constant(gain, call.real_bytes)
     call.scale = 1
     describe(&call.in_[0], layout.strides[0], param, call.ndim)
     describe(&call.in_[1], layout.strides[1], grad, call.ndim)

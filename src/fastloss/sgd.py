@@ -137,16 +137,12 @@ class SGD:
         arrays = {key: (_param(name, p), _grad(name, p, g)) for key, name, p, g in pairs}
         _refuse_shared(arrays)
         fresh = self._fresh_velocities(arrays) if momentum else {}
-        moves = [(key, param, _core.apart(param, grad)) for key, (param, grad) in arrays.items()]
-        nesterov = bool(self.nesterov)
-        # From here on nothing is allocated but what C needs to pack strided arrays.
-        for key, param, grad in moves:
-            is_fresh = key in fresh
-            velocity = (fresh if is_fresh else self._velocity)[key] if momentum else None
-            enters = 1.0 if is_fresh else gain  # the first gradient enters whole
-            _core.sgd_update(param, grad, velocity, nesterov, lr, weight_decay, momentum, enters)
-            if is_fresh:
-                self._velocity[key] = fresh[key]
+        velocities = {**self._velocity, **fresh} if momentum else {}
+        moves = [  # the first gradient enters whole
+            (param, _core.apart(param, grad), velocities.get(key), 1.0 if key in fresh else gain)
+            for key, (param, grad) in arrays.items()
+        ]
+        _core.sgd_update(moves, bool(self.nesterov), lr, weight_decay, momentum, self._velocity, fresh)
 
     def _fresh_velocities(
         self, arrays: Mapping[Hashable, tuple[NDArray[Any], Any]]
