@@ -95,7 +95,7 @@ FITS = [
     Fit("LOG1P_UNIT", log1p_unit, (0, 1), (8, 19), "0.5", "c0 + u slope(u)", lambda t: t / (1 - t / 4)),
     Fit("LOG1P", log1p_tail, (0, 1), (9, 20), "search", "c0 + u slope(u)"),
     Fit("LOG1P_SMALL_POLY", log1p_tail, (0, SMALL), (5, 10), "0.0625", "two chains"),
-    Fit("LOG_COSH", log_cosh_ratio, (0, 1), (6, 14), "search", "c0 + u slope(u)"),
+    Fit("LOG_COSH", log_cosh_ratio, (0, 1), (6, 14), "search", "c0 + u slope(u)", lambda z: 2 + z / 3),
 ]
 
 
@@ -129,21 +129,21 @@ def slope(function: Callable[[Any], Any], centre: Any, u: Any) -> Any:
 
 def constants(fit: Fit, dtype: Any) -> tuple[list[list[str]], Any]:
     """In the order of the header by chain; and the largest error, times the weight."""
-    count, lines = fit.counts[DTYPES.index(dtype)], []
-    centre = easy_centre(fit.function, dtype) if fit.centre == "search" else mpf(fit.centre)
+    count, with_c0 = fit.counts[DTYPES.index(dtype)], fit.form == "c0 + u slope(u)"
+    searched = fit.centre == "search"
+    centre = easy_centre(fit.function, dtype) if searched else mpf(fit.centre)
     low, high = (end - centre for end in fit.interval)
-    with_c0 = fit.form == "c0 + u slope(u)"
-    if fit.weight:
-        weighted = partial(minimax, lambda u: fit.function(u + centre), lambda u: fit.weight(u + centre))
-        found, error = weighted(low, high, count + with_c0)
-        c0 = found.pop(0) if with_c0 else None
-    else:
-        c0 = fit.function(centre)
-        fitted = partial(slope, fit.function, centre) if with_c0 else lambda u: fit.function(u + centre)
+    c0 = fit.function(centre)
+    fitted = partial(slope, fit.function, centre) if searched else lambda u: fit.function(u + centre)
+    if not fit.weight:
         found, error = chebyfit(fitted, [low, high], count, error=True)
         found = found[::-1]
-    if with_c0:
-        lines = [[literal(centre, dtype)], [literal(c0, dtype)]]
+    elif searched:  # c0 is as good as exact, and stays
+        found, error = minimax(fitted, lambda u: abs(u) * fit.weight(u + centre), low, high, count)
+    else:
+        found, error = minimax(fitted, lambda u: fit.weight(u + centre), low, high, count + with_c0)
+        c0 = found.pop(0) if with_c0 else c0
+    lines = [[literal(centre, dtype)], [literal(c0, dtype)]] if with_c0 else []
     terms = [literal(c, dtype) for c in found]
     return lines + ([terms] if fit.form == "one chain" else [terms[1::2], terms[::2]]), error
 

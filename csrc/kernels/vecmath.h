@@ -57,8 +57,8 @@
 #define FL_LOG_COSH_CENTRE 0x1.000fa6p-1f
 #define FL_LOG_COSH_AT_CENTRE 0x1.da4544p-2f
 #define FL_LOG_COSH_SLOPE(u)                                                \
-    fl_fma(u, P2((u) * (u), 0x1.e0194cp-7, 0x1.092edap-10, 0x1.66e80ap-14), \
-           P2((u) * (u), -0x1.0b52ecp-4, -0x1.e8e2bp-9, -0x1.3529bap-12))
+    fl_fma(u, P2((u) * (u), 0x1.e0197ap-7, 0x1.091aaap-10, 0x1.6ab202p-14), \
+           P2((u) * (u), -0x1.0b52f6p-4, -0x1.e8d258p-9, -0x1.36ce2ep-12))
 #define FL_LOG1P_SMALL_POLY(u)                             \
     fl_fma(u, P1((u) * (u), 0x1.379396p-2, 0x1.4fb63cp-3), \
            P2((u) * (u), -0x1.eb9e8p-2, -0x1.ba8eaap-3, -0x1.02b57p-3))
@@ -96,13 +96,13 @@
               0x1.10d8ef516407fp-13, 0x1.64d432e31a86p-15, 0x1.2598919f63adap-15))
 #define FL_LOG_COSH_CENTRE 0x1.0003c08e8a71ep-1
 #define FL_LOG_COSH_AT_CENTRE 0x1.da46d18702431p-2
-#define FL_LOG_COSH_SLOPE(u)                                                                               \
-    fl_fma(u,                                                                                              \
-           P6((u) * (u), 0x1.e021c93169986p-7, 0x1.0949c491a971dp-10, 0x1.5b09784f8d3b7p-14,               \
-              0x1.eccec14298a98p-18, 0x1.6f856004606e4p-21, 0x1.1a427592a7393p-24, 0x1.e8320387e3bc7p-28), \
-           P6((u) * (u), -0x1.0b55b39f462b1p-4, -0x1.e90cd8428e80cp-9, -0x1.2b56fcaa6e766p-12,             \
-              -0x1.9a698d3e7b01fp-16, -0x1.2b78c02db1989p-19, -0x1.c53d190efe52ep-23,                      \
-              -0x1.83650e4dfab9cp-26))
+#define FL_LOG_COSH_SLOPE(u)                                                                             \
+    fl_fma(u,                                                                                            \
+           P6((u) * (u), 0x1.e021c931699d7p-7, 0x1.0949c4919c41dp-10, 0x1.5b0978662d48p-14,              \
+              0x1.ecceaf9d68b6p-18, 0x1.6f88d2a01a96bp-21, 0x1.19ee34f0b67bp-24, 0x1.ee73a4bc6deaep-28), \
+           P6((u) * (u), -0x1.0b55b39f462b9p-4, -0x1.e90cd84287be6p-9, -0x1.2b56fcb13ee72p-12,           \
+              -0x1.9a6987604ac0dp-16, -0x1.2b79fa172d964p-19, -0x1.c4fe2dc491366p-23,                    \
+              -0x1.85d194dd5511cp-26))
 #define FL_LOG1P_SMALL_POLY(u)                                                                \
     fl_fma(u,                                                                                 \
            P4((u) * (u), 0x1.3793bf6b1a17dp-2, 0x1.4e8e833c44938p-3, 0x1.a98489d528352p-4,    \
