@@ -42,33 +42,48 @@
 #define FL_LN2_LO -0x1.bd0106p-13f
 #define FL_EXP_LIMIT 174.0f /* beyond: 0 or inf, also times any finite factor but the tiniest */
 #define FL_EXP_ZERO 130.0f  /* e^-130 times some thousands is far below the least subnormal */
-#define FL_EXP_POLY(r) P4(r, 0x1p-1, 0x1.5554d4p-3, 0x1.555514p-5, 0x1.121582p-7, 0x1.6d1b1cp-10)
+#define FL_EXP_TAIL(r) P3(r, 0x1.55549ep-3, 0x1.5554c2p-5, 0x1.123248p-7, 0x1.6d7804p-10)
 #define FL_LOG_POLY(z) P3(z, 0x1.555556p-1, 0x1.9999ecp-2, 0x1.245ba6p-2, 0x1.ddf01ap-3)
+#define FL_LOG1P_UNIT_CENTRE 0x1p-1f
+#define FL_LOG1P_UNIT_AT_CENTRE 0x1.f323eep-4f
+#define FL_LOG1P_UNIT_SLOPE(u)                                                             \
+    fl_fma(u, P3((u) * (u), -0x1.7de0bp-4, -0x1.d995dep-6, -0x1.4d4f0ap-7, -0x1.b5b21p-9), \
+           P3((u) * (u), 0x1.6f0d74p-3, 0x1.a28636p-5, 0x1.10d84cp-6, 0x1.c700a2p-8))
 #define FL_LOG1P_CENTRE 0x1.000194p-1f
 #define FL_LOG1P_AT_CENTRE -0x1.833674p-2f
 #define FL_LOG1P_SLOPE(u)                                                                  \
     fl_fma(u, P3((u) * (u), -0x1.7ddcf2p-4, -0x1.da63ap-6, -0x1.3f0be6p-7, -0x1.24adap-8), \
            P4((u) * (u), 0x1.6f0c4ep-3, 0x1.a27686p-5, 0x1.132df6p-6, 0x1.7d8402p-8, 0x1.66382cp-9))
-#define FL_LOG1P_SMALL_POLY(u)                             \
-    fl_fma(u, P1((u) * (u), 0x1.379396p-2, 0x1.4fb63cp-3), \
-           P2((u) * (u), -0x1.eb9e8p-2, -0x1.ba8eaap-3, -0x1.02b57p-3))
 #define FL_LOG_COSH_CENTRE 0x1.000fa6p-1f
 #define FL_LOG_COSH_AT_CENTRE 0x1.da4544p-2f
 #define FL_LOG_COSH_SLOPE(u)                                                \
-    fl_fma(u, P2((u) * (u), 0x1.e0194cp-7, 0x1.092edap-10, 0x1.66e80ap-14), \
-           P2((u) * (u), -0x1.0b52ecp-4, -0x1.e8e2bp-9, -0x1.3529bap-12))
+    fl_fma(u, P2((u) * (u), 0x1.e0197ap-7, 0x1.091aaap-10, 0x1.6ab202p-14), \
+           P2((u) * (u), -0x1.0b52f6p-4, -0x1.e8d258p-9, -0x1.36ce2ep-12))
+#define FL_LOG1P_SMALL_POLY(u)                             \
+    fl_fma(u, P1((u) * (u), 0x1.379396p-2, 0x1.4fb63cp-3), \
+           P2((u) * (u), -0x1.eb9e8p-2, -0x1.ba8eaap-3, -0x1.02b57p-3))
 #else
 #define FL_LN2_HI 0x1.62e42feep-1
 #define FL_LN2_LO 0x1.a39ef35793c76p-33
 #define FL_EXP_LIMIT 1414.0
 #define FL_EXP_ZERO 770.0
-#define FL_EXP_POLY(r)                                                                                      \
-    P10(r, 0x1p-1, 0x1.5555555555557p-3, 0x1.5555555555556p-5, 0x1.111111110fe17p-7, 0x1.6c16c16c1613fp-10, \
-        0x1.a01a01ad6369dp-13, 0x1.a01a01a7b14bbp-16, 0x1.71ddfd9647581p-19, 0x1.27e4d8c2b2e6cp-22,         \
-        0x1.af574f448311ap-26, 0x1.1f7861ab0e5c1p-29)
+#define FL_EXP_TAIL(r)                                                                             \
+    P8(r, 0x1.555555555555bp-3, 0x1.55555555535a9p-5, 0x1.111111110ea98p-7, 0x1.6c16c17bb6799p-10, \
+       0x1.a01a01b4daa96p-13, 0x1.a019ae361609fp-16, 0x1.71ddebc545429p-19, 0x1.289cc0c10aa38p-22, \
+       0x1.af747572737e6p-26)
 #define FL_LOG_POLY(z)                                                                            \
     P6(z, 0x1.5555555555558p-1, 0x1.9999999995077p-2, 0x1.2492492e35998p-2, 0x1.c71c628e9e0c9p-3, \
        0x1.7462cd53e5318p-3, 0x1.39fb2efe206abp-3, 0x1.2b7fa64da1a6ap-3)
+#define FL_LOG1P_UNIT_CENTRE 0x1p-1
+#define FL_LOG1P_UNIT_AT_CENTRE 0x1.f323ecbf984bfp-4
+#define FL_LOG1P_UNIT_SLOPE(u)                                                                               \
+    fl_fma(u,                                                                                                \
+           P8((u) * (u), -0x1.7ddf1fe86abd1p-4, -0x1.da34824883386p-6, -0x1.44ba45db9d2c7p-7,                \
+              -0x1.d5faf123991e3p-9, -0x1.607609b860a1ap-10, -0x1.0ecf788c88794p-11, -0x1.adc02c95d15b2p-13, \
+              -0x1.29bc4f4797e09p-14, -0x1.adbcc1715d516p-15),                                               \
+           P9((u) * (u), 0x1.6f0d7bd624beep-3, 0x1.a279c04c78267p-5, 0x1.131116fc3b796p-6,                   \
+              0x1.84904ec23cf92p-8, 0x1.1ebd44e93877p-9, 0x1.b3dd296fcd372p-11, 0x1.532a48cfe51e4p-12,       \
+              0x1.07381d7a19aap-13, 0x1.b9160661f0d2bp-15, 0x1.abd5900876f93p-16))
 #define FL_LOG1P_CENTRE 0x1.ffebd51d14e3cp-2
 #define FL_LOG1P_AT_CENTRE -0x1.833aa22afca1fp-2
 #define FL_LOG1P_SLOPE(u)                                                                                    \
@@ -78,26 +93,30 @@
               -0x1.5893ea0320c4ap-14, -0x1.c49093b8fe001p-16, -0x1.76bba5a33f1a4p-16),                       \
            P9((u) * (u), 0x1.6f15014f35637p-3, 0x1.a28c6e9aa4874p-5, 0x1.132447790ba6dp-6,                   \
               0x1.84b559e13caa3p-8, 0x1.1edf8bac0031ap-9, 0x1.b431f14604451p-11, 0x1.52419144864dfp-12,      \
-              0x1.10d8ef516407fp-13, 0x1.64d432e31a860p-15, 0x1.2598919f63adap-15))
+              0x1.10d8ef516407fp-13, 0x1.64d432e31a86p-15, 0x1.2598919f63adap-15))
+#define FL_LOG_COSH_CENTRE 0x1.0003c08e8a71ep-1
+#define FL_LOG_COSH_AT_CENTRE 0x1.da46d18702431p-2
+#define FL_LOG_COSH_SLOPE(u)                                                                             \
+    fl_fma(u,                                                                                            \
+           P6((u) * (u), 0x1.e021c931699d7p-7, 0x1.0949c4919c41dp-10, 0x1.5b0978662d48p-14,              \
+              0x1.ecceaf9d68b6p-18, 0x1.6f88d2a01a96bp-21, 0x1.19ee34f0b67bp-24, 0x1.ee73a4bc6deaep-28), \
+           P6((u) * (u), -0x1.0b55b39f462b9p-4, -0x1.e90cd84287be6p-9, -0x1.2b56fcb13ee72p-12,           \
+              -0x1.9a6987604ac0dp-16, -0x1.2b79fa172d964p-19, -0x1.c4fe2dc491366p-23,                    \
+              -0x1.85d194dd5511cp-26))
 #define FL_LOG1P_SMALL_POLY(u)                                                                \
     fl_fma(u,                                                                                 \
            P4((u) * (u), 0x1.3793bf6b1a17dp-2, 0x1.4e8e833c44938p-3, 0x1.a98489d528352p-4,    \
               0x1.2623fa7fa1665p-4, 0x1.9c0682e244c1p-5),                                     \
            P4((u) * (u), -0x1.eb9e7fdd3ab36p-2, -0x1.ba8a41fa48f7cp-3, -0x1.07289dd9a9711p-3, \
               -0x1.5f03df31fd7e7p-4, -0x1.f6830a8af0acdp-5))
-#define FL_LOG_COSH_CENTRE 0x1.0003c08e8a71ep-1
-#define FL_LOG_COSH_AT_CENTRE 0x1.da46d18702431p-2
-#define FL_LOG_COSH_SLOPE(u)                                                                               \
-    fl_fma(u,                                                                                              \
-           P6((u) * (u), 0x1.e021c93169986p-7, 0x1.0949c491a971dp-10, 0x1.5b09784f8d3b7p-14,               \
-              0x1.eccec14298a98p-18, 0x1.6f856004606e4p-21, 0x1.1a427592a7393p-24, 0x1.e8320387e3bc7p-28), \
-           P6((u) * (u), -0x1.0b55b39f462b1p-4, -0x1.e90cd8428e80cp-9, -0x1.2b56fcaa6e766p-12,             \
-              -0x1.9a698d3e7b01fp-16, -0x1.2b78c02db1989p-19, -0x1.c53d190efe52ep-23,                      \
-              -0x1.83650e4dfab9cp-26))
 #endif
 #define FL_LOG1P_POLY(t) \
     fl_fma((t) - FL_LOG1P_CENTRE, FL_LOG1P_SLOPE((t) - FL_LOG1P_CENTRE), FL_LOG1P_AT_CENTRE)
 #define FL_LOG2E R(1.44269504088896340736)
+
+/* e^r - 1 - r, in few operations; and rounded almost once, for where it is not added to 1. */
+static FL_INLINE real fl_exp_rest(real r) { return r * r * fl_fma(r, FL_EXP_TAIL(r), R(0.5)); }
+static FL_INLINE real fl_expm1_rest(real r) { return fl_fma(R(0.5) * r, r, r * r * r * FL_EXP_TAIL(r)); }
 
 /* e^x = (1 + r + r_lo + q) * s1 * s2 with x = k ln 2 + r + r_lo. q is small against 1 + r, so that adding it
  * last makes one rounding of it all; r_lo only counts for e^x - 1. 2^k comes in two halves, so that results
@@ -115,7 +134,7 @@ static FL_INLINE exp_parts fl_exp_parts(pair x)
     const real rest = (k - (half - FL_MAGIC)) + FL_MAGIC;
     return (exp_parts){ .r = r,
                         .r_lo = (t - r) - c,
-                        .q = r * r * FL_EXP_POLY(r),
+                        .q = fl_exp_rest(r),
                         .s1 = fl_from_bits((fl_to_bits(half) + FL_BIAS) << FL_MANTISSA),
                         .s2 = fl_from_bits((fl_to_bits(rest) + FL_BIAS) << FL_MANTISSA),
                         .x = h };
@@ -140,8 +159,9 @@ static FL_INLINE real fl_exp_rounded(exp_parts e) { return (fl_mantissa(e.r, e.q
 static FL_INLINE pair fl_expm1_of(exp_parts e)
 {
     const real s = e.s1 * e.s2, top = s - R(1), step = s * e.r, hi = top + step;
-    const pair less =
-        fl_fast_sum(hi, (step - (hi - top)) + fl_fma(s, e.q + fl_fma(e.r, e.r_lo, e.r_lo), (s - top) - R(1)));
+    const pair less = fl_fast_sum(
+        hi, fl_fma(s, fl_expm1_rest(e.r),
+                   (step - (hi - top)) + fl_fma(s, fl_fma(e.r, e.r_lo, e.r_lo), (s - top) - R(1))));
     return fl_select(e.x > R(40), fl_exp_of(e), less);
 }
 
@@ -164,10 +184,10 @@ typedef struct {
 static FL_INLINE exp_minus fl_exp_minus_parts(real a, real a_lo)
 {
     const real magic = fl_fma(a, -FL_LOG2E, FL_MAGIC), k = magic - FL_MAGIC;
-    const real r = fl_fma(k, -FL_LN2_HI, -a) - fl_fma(k, FL_LN2_LO, a_lo), q = r * r * FL_EXP_POLY(r);
+    const real r = fl_fma(k, -FL_LN2_HI, -a) - fl_fma(k, FL_LN2_LO, a_lo), q = fl_exp_rest(r);
     const real scale = fl_from_bits((fl_to_bits(magic) + (FL_BIAS + FL_LIFT)) << FL_MANTISSA);
     const real s = fl_lowered(scale), top = s - R(1), step = s * r, hi = top + step;
-    const pair m = fl_mantissa(r, q), less = fl_fast_sum(hi, (step - (hi - top)) + s * q);
+    const pair m = fl_mantissa(r, q), less = fl_fast_sum(hi, fl_fma(s, fl_expm1_rest(r), step - (hi - top)));
     const int zero = a > FL_EXP_ZERO;
     return (exp_minus){ .lifted = fl_select(zero, fl_exact(R(0)), fl_pair(m.hi * scale, m.lo * scale)),
                         .minus_one = fl_select(zero, fl_exact(R(-1)), less) };
@@ -219,11 +239,31 @@ static FL_INLINE pair fl_log_sum(real a, real b) { return fl_log_of(fl_sum(a, b)
 
 static FL_INLINE real fl_log1p(real x) { return fl_log_sum(R(1), x).hi; }
 
-/* log1p(t) for 0 <= t <= 1, t_lo tiny, as the pair t + rest. A polynomial and no division, which costs as
- * much as twenty products. */
+/* log1p(t) for 0 <= t <= 1, t_lo tiny, as the pair 3/4 t + rest with rest = t (1/4 - t/2 + t poly(t)). So
+ * split, rest is at most t/4 and each of its roundings at most an eighth of an ULP of the result. No
+ * division, which costs as much as twenty products. */
 static FL_INLINE pair fl_log1p_unit(real t, real t_lo)
 {
-    return fl_pair(t, fl_fma(t * t, FL_LOG1P_POLY(t), t_lo));
+    const real u = t - FL_LOG1P_UNIT_CENTRE,
+               poly = fl_fma(u, FL_LOG1P_UNIT_SLOPE(u), FL_LOG1P_UNIT_AT_CENTRE);
+    const real most = R(0.75) * t;
+    const real lost = FL_HAS_FMA ? fl_fma(R(0.75), t, -most) : (t - most) - R(0.25) * t;
+    return fl_pair(most, fl_fma(t, fl_fma(t, poly, fl_fma(t, R(-0.5), R(0.25))), lost + t_lo));
+}
+
+/* The same for 0 <= t <= e^-2, where half as many terms do. */
+static FL_INLINE pair fl_log1p_small(real t, real t_lo)
+{
+    return fl_pair(t, fl_fma(t * t, FL_LOG1P_SMALL_POLY(t - R(0.0625)), t_lo));
+}
+
+/* log(cosh a) of a^2 <= 1. Where a^2 is so small that its error is lost below the subnormal range (a < 2^-50
+ * in float32, 2^-480 in float64) that error comes on top: 1.8 ULP. */
+static FL_INLINE real fl_log_cosh_unit(pair square)
+{
+    const real u = square.hi - FL_LOG_COSH_CENTRE, step = u * FL_LOG_COSH_SLOPE(u);
+    const real rest = fl_fma(square.hi, step, square.lo * FL_LOG_COSH_AT_CENTRE);
+    return fl_fma(square.hi, FL_LOG_COSH_AT_CENTRE, rest);
 }
 
 /* The same to twice the precision, for what is to be multiplied by more than a few. */
