@@ -27,14 +27,15 @@ static FL_INLINE vgh logistic(real y, real s, params c)
     const real size = fl_fabs(s), up = R(1) - y, down = c.a * y, both = up + down;
     const real wrong = s > R(0) ? up : down, right = s > R(0) ? down : up;
     const int deep = size > R(64), tail = deep & (wrong == R(0));
-    const real t = tail ? z.lifted.hi : z.t.hi, unit = tail ? fl_lowered(R(1)) : R(1);
+    const real t = tail ? z.lifted.hi : z.t.hi, most = tail ? t : z.log1p.hi,
+               unit = tail ? fl_lowered(R(1)) : R(1);
     const real cost = fl_fma(both, z.log1p.lo, wrong * (wrong == R(0) ? R(0) : size));
     const pair sum = fl_fast_sum(R(1), z.t.hi), exact = fl_one_plus_unit(z.t), inverse = fl_inverse(exact);
     const pair slope = fl_ratio(fl_exact(fl_fma(-right, t, wrong)), sum);
     const real steep = unit * (slope.hi + slope.lo);
     const real bend =
         fl_rounded(fl_scale(both, fl_times(fl_select(deep, z.lifted, z.t), fl_times(inverse, inverse))));
-    return (vgh){ .value = unit * fl_fma(both, t, cost),
+    return (vgh){ .value = unit * fl_fma(both, most, cost),
                   .grad = s > R(0) ? steep : -steep,
                   .hess = deep ? fl_lowered(bend) : bend };
 }
