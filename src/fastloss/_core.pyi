@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Generic, Literal, ParamSpec, overload
 
 from numpy.typing import ArrayLike, NDArray
@@ -122,6 +122,16 @@ def sgd_update(
     param: _Array,
     grad: _Array,
     velocity: _Array | None,
+    nesterov: bool,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    gain: float,
+) -> None: ...
+def sgd_updates(
+    moves: list[tuple[Hashable, _Array, _Array]],
+    velocities: dict[Hashable, _Array],
+    fresh: dict[Hashable, _Array],
     nesterov: bool,
     lr: float,
     weight_decay: float,

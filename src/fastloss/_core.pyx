@@ -712,3 +712,16 @@ def sgd_update(ndarray param, ndarray grad, velocity, bint nesterov, double lr, 
         describe(&call.in_[2], layout.strides[2], velocity, call.ndim)
         call.out[1] = call.in_[2]
     run(&call, &total)
+
+
+def sgd_updates(list moves, dict velocities, dict fresh, bint nesterov, double lr, double weight_decay,
+                double momentum, double gain):
+    """The updates of all arrays. Not in Python, whose loop Ctrl-C could leave between two of them."""
+    for key, param, grad in moves:
+        if momentum == 0:
+            sgd_update(param, grad, None, nesterov, lr, weight_decay, momentum, gain)
+        elif key in fresh:
+            sgd_update(param, grad, fresh[key], nesterov, lr, weight_decay, momentum, 1.0)  # it enters whole
+            velocities[key] = fresh[key]
+        else:
+            sgd_update(param, grad, velocities[key], nesterov, lr, weight_decay, momentum, gain)

@@ -138,15 +138,8 @@ class SGD:
         _refuse_shared(arrays)
         fresh = self._fresh_velocities(arrays) if momentum else {}
         moves = [(key, param, _core.apart(param, grad)) for key, (param, grad) in arrays.items()]
-        nesterov = bool(self.nesterov)
         # From here on nothing is allocated but what C needs to pack strided arrays.
-        for key, param, grad in moves:
-            is_fresh = key in fresh
-            velocity = (fresh if is_fresh else self._velocity)[key] if momentum else None
-            enters = 1.0 if is_fresh else gain  # the first gradient enters whole
-            _core.sgd_update(param, grad, velocity, nesterov, lr, weight_decay, momentum, enters)
-            if is_fresh:
-                self._velocity[key] = fresh[key]
+        _core.sgd_updates(moves, self._velocity, fresh, bool(self.nesterov), lr, weight_decay, momentum, gain)
 
     def _fresh_velocities(
         self, arrays: Mapping[Hashable, tuple[NDArray[Any], Any]]
