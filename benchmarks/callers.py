@@ -75,7 +75,7 @@ def left_behind() -> tuple[int, int, int]:
     return before, during, os_threads()
 
 
-def neighbour(work: Callable[[], None], seconds: float = 2.0) -> float:
+def neighbour(work: Callable[[], object], seconds: float = 2.0) -> float:
     """Iterations per second of a second process on one CPU while this one does `work`."""
     code = f"import time\nend = time.perf_counter() + {seconds}\ni = 0\nwhile time.perf_counter() < end: i += 1\nprint(i)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -105,7 +105,7 @@ def main() -> None:
 
     y, p, out = data(1_000_000, 0)
     alone, idle = neighbour(lambda: time.sleep(0.005)), 0.0
-    idle = neighbour(lambda: (fl.logistic.value_and_grad(y, p, out=out), time.sleep(0.005)) and None)
+    idle = neighbour(lambda: (fl.logistic.value_and_grad(y, p, out=out), time.sleep(0.005)))
     print(f"A neighbour process beside a call each 5 ms: {idle / alone:.0%} of its speed beside none")
     start, cpu = time.perf_counter(), time.process_time()
     for _ in range(100):
