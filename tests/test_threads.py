@@ -427,3 +427,28 @@ else:
     raise SystemExit("imported")
 """
     run(code)
+
+
+@needs_openmp
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"
+)
+def test_threads_sleep_between_calls():
+    """Measured in CPU time, against threads that wait at work for longer than the pauses: ten times as much."""
+    code = """
+fl.set_num_threads(2)
+y, used = np.zeros(100_000), 0.0
+for _ in range(40):
+    fl.huber(y, y)
+    start = time.process_time()
+    time.sleep(0.005)
+    used += time.process_time() - start
+print(used)
+"""
+    for _attempt in range(3):
+        asleep = float(compute(code))
+        awake = float(compute(code, GOMP_SPINCOUNT="10000000", KMP_BLOCKTIME="200"))
+        if asleep < awake / 4:
+            break
+    else:
+        pytest.fail(f"{asleep} s of CPU time in pauses, and {awake} s when told to wait at work")
