@@ -75,7 +75,7 @@ def left_behind() -> tuple[int, int, int]:
     return before, during, os_threads()
 
 
-def neighbour(work: Callable[[], None], seconds: float = 2.0) -> float:
+def neighbour(work: Callable[[], object], seconds: float = 2.0) -> float:
     """Iterations per second of a second process on one CPU while this one does `work`."""
     code = f"import time\nend = time.perf_counter() + {seconds}\ni = 0\nwhile time.perf_counter() < end: i += 1\nprint(i)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

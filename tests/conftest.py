@@ -5,6 +5,7 @@ import pytest
 from references import LABELS, REFERENCES, SCORES
 
 import fastloss as fl
+from fastloss import _core
 
 LOSSES = tuple(REFERENCES)
 DTYPES = (np.float32, np.float64)
@@ -37,3 +38,11 @@ def sample():
         return y.astype(dtype), p.astype(dtype)
 
     return make
+
+
+@pytest.fixture
+def team():
+    """Every call of some blocks uses the team of threads, however quick it is."""
+    _core.set_grain(0)
+    yield
+    _core.set_grain(-1)

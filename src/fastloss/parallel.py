@@ -107,9 +107,9 @@ class threads:  # noqa: N801 - used like a function
 
 def _read(path: str) -> str:
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:  # a group may have any name
             return file.read()
-    except OSError:
+    except (OSError, ValueError):
         return ""
 
 
@@ -117,7 +117,7 @@ def cgroup_cpus(proc: str = "/proc", sys: str = "/sys") -> int | None:
     """Return how many CPUs the process's control groups grant (as to a container), rounded up; None: all."""
     grants = []
     for line in _read(f"{proc}/self/cgroup").splitlines():
-        controllers, group = line.split(":", 2)[1:]
+        _, controllers, group = [*line.split(":", 2), "", "", ""][:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
         while True:  # a limit of any group above holds as well
@@ -129,7 +129,7 @@ def cgroup_cpus(proc: str = "/proc", sys: str = "/sys") -> int | None:
                 ]
             else:
                 quota = _read(f"{folder}/cpu.max").split()
-            if len(quota) == 2 and all(part.isdigit() for part in quota) and int(quota[1]):
+            if len(quota) == 2 and all(part.isdecimal() for part in quota) and int(quota[1]):
                 grants.append(max(1, -(-int(quota[0]) // int(quota[1]))))
             if group in ("/", ""):
                 break

@@ -195,6 +195,7 @@ int main(void)
     alarm(10 * WATCHDOG);
     fl_select_level(NULL);
     make_jobs();
+    fl_set_grain(0); /* the jobs are small, and would be over before they woke a team */
     fl_set_num_threads(4);
     check_fork("before any parallel call");
     for (int i = 0; i < JOBS; i++)
