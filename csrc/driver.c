@@ -316,6 +316,18 @@ static atomic_int cpu_limit;           /* of fl_set_cpu_limit; 0: none */
 static atomic_int grain = GRAIN_US;    /* of fl_set_grain */
 static _Thread_local int thread_limit; /* of fl_set_thread_limit; 0: none */
 
+/* A forked child has none of the threads that its parent's OpenMP (of whatever library: it may be the same
+ * one) had, and libgomp would wait for them; nor the one that may have held the reserve. */
+static atomic_int forked;
+#if defined(__unix__) || defined(__APPLE__)
+static void after_fork(void)
+{
+    forked = 1;
+    atomic_flag_clear(&reserve_taken);
+}
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork); }
+#endif
+
 void fl_set_num_threads(int n) { num_threads = n; }
 void fl_set_cpu_limit(int n) { cpu_limit = n; }
 void fl_set_grain(int n) { grain = n < 0 ? GRAIN_US : n; }
@@ -324,10 +336,6 @@ void fl_set_thread_limit(int n) { thread_limit = n; }
 
 #ifdef _OPENMP
 static atomic_flag team_taken = ATOMIC_FLAG_INIT;
-/* A forked child has none of the threads that its parent's OpenMP (of whatever library: it may be the same
- * one) had, and libgomp would wait for them. */
-static atomic_int forked;
-
 static int smaller(int a, int b) { return a < b ? a : b; }
 
 static int process_threads(void)
