@@ -105,6 +105,7 @@ def test_c_variables_are_atomic_or_of_one_thread():
 PYTHON_GLOBALS: dict[str, str] = {
     "registry.registered": "filled by `pointwise` while fastloss is imported, under the import lock",
     "__init__.globals()": "filled once, while fastloss is imported",
+    "_load.os": "the environment, put back when the core is loaded: under the import lock",
 }
 MUTATORS = {
     "append", "add", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault",
