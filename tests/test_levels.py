@@ -113,6 +113,7 @@ def test_the_best_level_is_the_default():
     shutil.which("qemu-x86_64") is None or platform.machine() != "x86_64",
     reason="needs qemu-x86_64 to be an older CPU",
 )
+@pytest.mark.not_sanitized("AddressSanitizer on an emulated CPU takes minutes")
 def test_a_cpu_without_avx_gets_the_baseline_and_refuses_more():
     result = subprocess.run(
         ["qemu-x86_64", "-cpu", "Nehalem", sys.executable, "-c", OLD_CPU],
@@ -172,6 +173,7 @@ def test_the_module_has_all_kernels():
 
 
 @needs_objdump
+@pytest.mark.not_sanitized("checked loops are not the machine code that is installed")
 def test_the_hot_loops_are_vectorised():
     # No plain add: the sixteen lanes of a sum are added one by one, behind the loop but within a jump back.
     arithmetic = r"v?(?:sub|mul|div|sqrt|fn?m(?:add|sub)(?:132|213|231)|max|min)"
@@ -185,6 +187,7 @@ def test_the_hot_loops_are_vectorised():
 
 
 @needs_objdump
+@pytest.mark.not_sanitized("checks are calls")
 def test_kernels_call_nothing():
     for symbol, _, code in kernels("v2", "v3", "v4"):
         assert not [i for i in code if i[1].startswith("call")], symbol

@@ -289,6 +289,7 @@ if grown > 4e6:
 
 
 @pytest.mark.skipif(not LINUX, reason="reads /proc")
+@pytest.mark.not_sanitized("AddressSanitizer keeps freed memory back")
 @pytest.mark.parametrize(
     "leak",
     [
@@ -386,6 +387,7 @@ print((out == fl.huber.grad(np.ones(5000), p)).all(), (wide == want).all())
 """
 
 
+@pytest.mark.not_sanitized("the allocator is not glibc's")
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="exhausts the allocator of glibc")
 def test_without_room_to_pack_calls_succeed():
     """They wait for the reserve, so that none can fail half-way."""
