@@ -19,6 +19,8 @@ import fastloss as fl
 HEADINGS = {"fma": "Levels with fused multiply-add", "none": "The baseline"}
 OUTPUTS = ("value", "gradient", "Hessian")
 TARGET = 2
+# Powers of a rounded logarithm: the error grows with the exponent. The page says how far.
+BEYOND = {"barron": 2.5}
 
 
 @dataclass

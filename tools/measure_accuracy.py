@@ -14,6 +14,7 @@ import math
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -120,26 +121,27 @@ def worst_of(name: str) -> list[tuple[float, float]]:
 
 def cell(error: float, cancelling: float) -> str:
     def up(x: float) -> str:
-        return f"{math.ceil(x * 10 - 1e-9) / 10:.1f}" if x else "0"
+        return f"{math.ceil(x * 10 - 1e-9) / 10:.1f}" if x > 1e-6 else "0"
 
     return up(error) + (f" ({up(cancelling)})" if cancelling else "")
 
 
+def row(name: str, level: str) -> str:
+    """Measured in a process of its own, with that SIMD level."""
+    code = f"import sys, json; sys.path.insert(0, {str(ROOT / 'tools')!r})\n"
+    code += f"import measure_accuracy as m; print(json.dumps(m.worst_of({name!r})))"
+    command, environment = [sys.executable, "-c", code], {**os.environ, "FASTLOSS_ISA": level}
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    line = "| " + " | ".join([f"`{name}`", *(cell(*pair) for pair in json.loads(done.stdout))]) + " |"
+    print(level, line, flush=True)
+    return line
+
+
 def section(level: str, heading: str) -> str:
-    """One table, measured in a process of its own with that SIMD level."""
     from references import REFERENCES
 
-    rows = []
-    for name in REFERENCES:
-        code = f"import sys, json; sys.path.insert(0, {str(ROOT / 'tools')!r})\n"
-        code += f"import measure_accuracy as m; print(json.dumps(m.worst_of({name!r})))"
-        environment = {**os.environ, "FASTLOSS_ISA": level}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
-        )
-        found = json.loads(done.stdout)
-        rows.append("| " + " | ".join([f"`{name}`", *(cell(*pair) for pair in found)]) + " |")
-        print(level, rows[-1], flush=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = list(pool.map(lambda name: row(name, level), REFERENCES))
     head = "| Loss | value, f64 | gradient, f64 | Hessian, f64 | value, f32 | gradient, f32 | Hessian, f32 |"
     return "\n".join([f"## {heading}", "", head, "|---|---|---|---|---|---|---|", *rows, ""])
 
