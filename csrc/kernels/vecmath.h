@@ -16,13 +16,18 @@
 
 #include "pair.h"
 
-/* Polynomials: Chebyshev fits in 60 digits (tools/fit_polynomials.py prints them), lowest degree first.
- *   FL_EXP_POLY    (e^r - 1 - r) / r^2                on |r| <= ln(2)/2
- *   FL_LOG_POLY    (2 atanh(s)/s - 2) / s^2, z = s^2  on z <= 0.0296: s = f/(2+f), sqrt(1/2) <= 1+f < sqrt(2)
- *   FL_LOG1P_POLY  (log1p(t) - t) / t^2, u = t - 1/2  on 0 <= t <= 1; its even and odd terms apart,
- *                  because one chain of 20 products would be waited for; so in the next two
- *   FL_LOG1P_SMALL_POLY  the same, u = t - 1/16       on 0 <= t <= e^-2
- *   FL_LOG_COSH_POLY     log(cosh a) / a^2, u = a^2 - 1/2  on 0 <= a <= 1
+/* Polynomials: fits in 60 digits (tools/fit_polynomials.py prints them), lowest degree first.
+ *
+ *   FL_EXP_TAIL          (e^r - 1 - r - r^2/2) / r^3    |r| <= ln(2)/2
+ *   FL_LOG_POLY          (2 atanh(s)/s - 2) / z         z = s^2 <= 0.0296: s = f/(2+f), sqrt(1/2) <= 1+f <
+ * sqrt(2) FL_LOG1P_UNIT        (log1p(t) - t + t^2/2) / t^2   0 <= t <= 1 FL_LOG1P             (log1p(t) - t)
+ * / t^2           0 <= t <= 1 FL_LOG1P_SMALL_POLY  the same, u = t - 1/16         0 <= t <= e^-2 FL_LOG_COSH
+ * log(cosh a) / t                0 <= t = a^2 <= 1
+ *
+ * The three with a CENTRE are AT_CENTRE + u SLOPE(u) for u = t - CENTRE, so that the rounding of SLOPE counts
+ * by half. In the last two AT_CENTRE is most of the result; their CENTRE is one where it is rounded by less
+ * than 0.0002 ULP. Polynomials of u have their odd terms apart from the even ones: one chain of 20 products
+ * would be waited for.
  */
 #define P0(z, a) R(a)
 #define P1(z, a, ...) fl_fma(P0(z, __VA_ARGS__), z, R(a))
@@ -34,7 +39,6 @@
 #define P7(z, a, ...) fl_fma(P6(z, __VA_ARGS__), z, R(a))
 #define P8(z, a, ...) fl_fma(P7(z, __VA_ARGS__), z, R(a))
 #define P9(z, a, ...) fl_fma(P8(z, __VA_ARGS__), z, R(a))
-#define P10(z, a, ...) fl_fma(P9(z, __VA_ARGS__), z, R(a))
 
 /* ln 2 = hi + lo, with so few bits in hi that k * hi is exact for every exponent k. */
 #if FL_BITS == 32
@@ -114,7 +118,7 @@
     fl_fma((t) - FL_LOG1P_CENTRE, FL_LOG1P_SLOPE((t) - FL_LOG1P_CENTRE), FL_LOG1P_AT_CENTRE)
 #define FL_LOG2E R(1.44269504088896340736)
 
-/* e^r - 1 - r, in few operations; and rounded almost once, for where it is not added to 1. */
+/* e^r - 1 - r: in few operations; and with r^2/2 exact up to the sum, for where it is not added to 1. */
 static FL_INLINE real fl_exp_rest(real r) { return r * r * fl_fma(r, FL_EXP_TAIL(r), R(0.5)); }
 static FL_INLINE real fl_expm1_rest(real r) { return fl_fma(R(0.5) * r, r, r * r * r * FL_EXP_TAIL(r)); }
 
@@ -259,8 +263,8 @@ static FL_INLINE pair fl_log1p_small(real t, real t_lo)
     return fl_pair(t, fl_fma(t * t, FL_LOG1P_SMALL_POLY(t - R(0.0625)), t_lo));
 }
 
-/* log(cosh a) of a^2 <= 1. Where a^2 is so small that its error is lost below the subnormal range (a < 2^-50
- * in float32, 2^-480 in float64) that error comes on top: 1.8 ULP. */
+/* log(cosh a), 0 <= a <= 1. Below a = 2^-50 in float32 and 2^-480 in float64 the error of a^2 is lost under
+ * the subnormal range: up to 1.5 ULP, without FMA 1.8. */
 static FL_INLINE real fl_log_cosh_unit(pair square)
 {
     const real u = square.hi - FL_LOG_COSH_CENTRE, step = u * FL_LOG_COSH_SLOPE(u);
