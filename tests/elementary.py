@@ -57,7 +57,7 @@ FUNCTIONS = {
     "log": Function(mp.log, 5e-324, np.inf),
     "log1p": Function(mp.log1p, -1 + 2.0**-53, np.inf),
     "log(a + b)": Function(lambda a, b: mp.log(mp.fadd(a, b, exact=True)), 5e-324, np.inf, "summand"),
-    "log1p, unit": Function(mp.log1p, 0, 1),
+    "log1p, unit": Function(mp.log1p, 0, 1, without_fma=1.1),
     "log1p, pair": Function(mp.log1p, 0, 1),
     "log1p, small": Function(mp.log1p, 0, 0.1353352),  # e^-2
     "log cosh, unit": Function(log_cosh, 0, 1, without_fma=1.7),
