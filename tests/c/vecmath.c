@@ -52,7 +52,7 @@ static const struct function {
     { "e^-a - 1", expm1_minus, expm1_minusl, 0, INFINITY, 1 },
     { "log", log, logl, -INFINITY, INFINITY, 1 },
     { "log1p", log1p, log1pl, -INFINITY, INFINITY, 1 },
-    { "log1p, unit", log1p, log1pl, 0, 1, 1 },
+    { "log1p, unit", log1p, log1pl, 0, 1, 1.1f },
     { "log1p, pair", log1p, log1pl, 0, 1, 1 },
     { "log1p, small", log1p, log1pl, 0, 0x1.152aaap-3f, 1 }, /* e^-2 */
     { "log cosh, unit", log_cosh, log_coshl, 0x1p-50f, 1, 1.7f },
