@@ -102,14 +102,10 @@ static FL_INLINE vgh log_cosh(real y, real p, params c)
     const exp_minus e = fl_exp_minus_parts(R(2) * a.hi, R(2) * a.lo);
     const pair t2 = fl_pair(fl_lowered(e.lifted.hi), fl_lowered(e.lifted.lo));
     const pair sum = fl_one_plus_unit(t2), inverse = fl_inverse(sum);
-    const pair square = fl_times(a, a);
-    const real u = square.hi - FL_LOG_COSH_CENTRE, step = u * FL_LOG_COSH_SLOPE(u);
-    const real rest = fl_fma(square.hi, step, square.lo * FL_LOG_COSH_AT_CENTRE);
-    const real near = fl_fma(square.hi, FL_LOG_COSH_AT_CENTRE, rest);
-    const real tail = t2.hi + fl_fma(t2.hi * t2.hi, FL_LOG1P_SMALL_POLY(t2.hi - R(0.0625)), t2.lo);
-    const pair far = fl_pair(a.hi - R(0.69314718055994530942), tail + a.lo);
+    const pair tail = fl_log1p_small(t2.hi, t2.lo);
+    const pair far = fl_pair(a.hi - R(0.69314718055994530942), tail.hi + (tail.lo + a.lo));
     (void)c;
-    return (vgh){ .value = a.hi < R(1) ? near : fl_rounded(far),
+    return (vgh){ .value = a.hi < R(1) ? fl_log_cosh_unit(fl_times(a, a)) : fl_rounded(far),
                   .grad = fl_signed(fl_ratio(e.minus_one, sum), r),
                   .hess = fl_lowered(R(4) * fl_rounded(fl_times(e.lifted, fl_times(inverse, inverse)))) };
 }
