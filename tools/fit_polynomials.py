@@ -11,6 +11,7 @@ tests/test_vecmath.py compares with the header.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -55,7 +56,10 @@ def minimax(
     for _ in range(30):
         rows = [[grid[i] ** j for j in range(count)] + [(-1) ** k / weights[i]] for k, i in enumerate(at)]
         *found, _ = mp.lu_solve(mp.matrix(rows), mp.matrix([values[i] for i in at]))
-        errors = [w * (v - mp.polyval(found[::-1], u)) for u, v, w in zip(grid, values, weights, strict=True)]
+        errors = [
+            w * (v - sum(c * u**i for i, c in enumerate(found)))
+            for u, v, w in zip(grid, values, weights, strict=True)
+        ]
         peaks: list[int] = []  # the largest error between two changes of its sign
         for i, error in enumerate(errors):
             if peaks and (errors[peaks[-1]] > 0) == (error > 0):
@@ -136,7 +140,9 @@ def constants(fit: Fit, dtype: Any) -> tuple[list[list[str]], Any]:
     c0 = fit.function(centre)
     fitted = partial(slope, fit.function, centre) if searched else lambda u: fit.function(u + centre)
     if not fit.weight:
-        found, error = chebyfit(fitted, [low, high], count, error=True)
+        with warnings.catch_warnings():  # newer versions want to be told the order, older ones cannot be
+            warnings.simplefilter("ignore", DeprecationWarning)
+            found, error = chebyfit(fitted, [low, high], count, error=True)
         found = found[::-1]
     elif searched:  # c0 is as good as exact, and stays
         found, error = minimax(fitted, lambda u: abs(u) * fit.weight(u + centre), low, high, count)
