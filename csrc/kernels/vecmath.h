@@ -207,9 +207,11 @@ static FL_INLINE pair fl_times_exp_of(pair w, exp_parts e)
 {
     const pair m = fl_mantissa(e.r, e.q);
     const pair inside = fl_times(fl_pair(m.hi * e.s1, m.lo * e.s1), w);
+    /* lo is made small first: below the normal range both parts are rounded to the same unit */
+    const real hi = fl_rounded(inside), lo = inside.lo - (hi - inside.hi);
     const real limit = e.x >= FL_EXP_LIMIT ? fl_term(w.hi, FL_INF) : R(0);
     const int outside = (e.x >= FL_EXP_LIMIT) | (e.x <= -FL_EXP_LIMIT);
-    return fl_pair(outside ? limit : inside.hi * e.s2, outside ? R(0) : inside.lo * e.s2);
+    return fl_pair(outside ? limit : hi * e.s2, outside ? R(0) : lo * e.s2);
 }
 
 static FL_INLINE pair fl_times_exp(real w, pair x) { return fl_times_exp_of(fl_exact(w), fl_exp_parts(x)); }
