@@ -19,13 +19,13 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #include <sched.h>
-#define yield() sched_yield()
+#define give_way() sched_yield()
 #else
-#define yield() ((void)0)
+#define give_way() ((void)0)
 #endif
 
 enum {
-    /* A call of fewer blocks stays on its own thread, and does not look at the clock. */
+    /* A call of fewer blocks stays on its own thread. */
     FEW_BLOCKS = 8,
     /* One that its first PROBE tasks let expect to take no longer than so many microseconds stays there, too.
      * To wake a sleeping thread costs up to some 200 on a virtual machine; `logistic` in float64 took, on one
@@ -88,7 +88,7 @@ static void scratch_init(scratch *s, const fl_call *call)
     if (direct || s->blocks)
         return;
     while (atomic_flag_test_and_set(&reserve_taken))
-        yield();
+        give_way();
     s->blocks = reserve;
 }
 
@@ -283,6 +283,8 @@ static int run_tasks(const fl_call *call, plan *p, int me, int workers, watch *w
     scratch s;
     int status = 0;
     scratch_init(&s, call);
+    if (s.blocks == reserve)
+        w = NULL; /* who waits for the reserve may hold what a look waits for: the GIL */
     for (int i = 0; i < workers && status < FL_INTERRUPTED; i++) {
         share *from = &p->shares[(me + i) % workers];
         ptrdiff_t task;
@@ -362,7 +364,7 @@ static int run_on_team(const fl_call *call, plan *p, ptrdiff_t first, int thread
         return 0;
     const ptrdiff_t left = p->tasks - first;
     const int workers = smaller(smaller(threads, MAX_WORKERS), left < MAX_TASKS ? (int)left : MAX_TASKS);
-    const int usual = process_threads(), team = workers > usual ? workers : usual;
+    const int usual = smaller(process_threads(), MAX_WORKERS), team = workers > usual ? workers : usual;
     int any = 0;
     share_out(p, first, p->tasks, workers);
 #pragma omp parallel num_threads(team) reduction(| : any)
@@ -457,7 +459,8 @@ ptrdiff_t fl_first_violation(const fl_call *call)
     total x;
 
     scratch_init(&s, call);
-    for (ptrdiff_t block = 0; block < blocks && found < 0 && !watch_interrupted(&w, call); block++)
+    for (ptrdiff_t block = 0;
+         block < blocks && found < 0 && (s.blocks == reserve || !watch_interrupted(&w, call)); block++)
         if (run_block(call, block, &s, &x))
             for (ptrdiff_t i = block * FL_BLOCK; i < call->size && found < 0; i++)
                 if (run_group(call, i, 1, &s, &sum))

@@ -119,7 +119,8 @@ ptrdiff_t fl_first_violation(const fl_call *call);
 int fl_num_threads(void);
 void fl_set_num_threads(int n);
 void fl_set_cpu_limit(int n);
-void fl_set_grain(int microseconds); /* expected work of a call that the team is woken for; < 0: as it was */
+void fl_set_grain(
+    int microseconds); /* expected work of a call that the team is woken for; < 0: the usual one */
 int fl_thread_limit(void);
 void fl_set_thread_limit(int n);
 const char *fl_openmp(void); /* "OpenMP 201511", or "none" */

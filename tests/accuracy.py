@@ -62,7 +62,8 @@ def changes_sign(reference, params, y, p, output, want) -> bool:
 def measure(name: str, dtype: type, random_scores: int = 24) -> list[Worst]:
     """The worst of each output over all parameters and points of the references."""
     reference, worst = REFERENCES[name], [Worst() for _ in OUTPUTS]
-    for params in reference.params:
+    for given in reference.params:
+        params = {k: float(dtype(v)) if isinstance(v, float) else v for k, v in given.items()}
         loss = fl.get(name, **params)
         y, p = points(reference, dtype, random_scores)
         found = [loss(y, p, reduction="none"), *loss.grad_and_hess(y, p, reduction="none")]

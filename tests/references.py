@@ -164,6 +164,8 @@ REFERENCES = {
             {"power": 3.0},
             {"power": -1.0},
             {"power": 1.25},
+            {"power": 1.7},
+            {"power": -0.1},
         ),
     ),
     "negative_binomial": Reference(

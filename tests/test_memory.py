@@ -112,7 +112,7 @@ for n in [*range(1, 41), 2047, 2048, 2049, 16384 + 3]:
                     now("SGD", n, dtype, slope, end, step, nesterov)
                     optimizer = fl.SGD(lr=0.125, momentum=0.5 * nesterov, nesterov=nesterov)
                     optimizer.update(param, grad)
-                    _core.sgd_update([(param, grad, velocity, 1.0)], nesterov, 0.125, 0.0, 0.0, {}, {})
+                    _core.sgd_update([(param, grad, velocity, 1.0)], nesterov, 0.125, 0.0, 0.0, fl.SGD(lr=1.0), {})
                 if not (param == 0.4375).all():  # four steps of -0.125, one of them by 1.5
                     raise SystemExit(f"{n} {dtype}: {param[0]}")
                 count += 4

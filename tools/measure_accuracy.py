@@ -27,8 +27,8 @@ SINGLE = np.finfo(np.float32)
 
 TEXT = """# Accuracy
 
-The largest error of each output of each loss, in units of the last place (ULP) of the exact result, over all
-parameters and points of `tests/references.py` and many random ones: tails, subnormal numbers, kinks and the ends of
+The largest error of each output of each loss, in units of the last place (ULP) of the exact result, over the
+parameters of `tests/references.py`, its points and many random ones: tails, subnormal numbers, kinks and the ends of
 the range included, and no absolute allowance. An error of 0.5 is a correctly rounded result.
 
 In brackets: where a result changes its sign within a factor 2 of an input, its terms cancel, and no formula in the
@@ -36,8 +36,12 @@ working precision can keep the relative error small. Errors of more than 2 ULP t
 relative change of the inputs does to the result, |y ∂F/∂y| + |p ∂F/∂p|.
 
 Two losses raise a rounded logarithm to a power, and with it the error: `barron` with `alpha` below -20 (2.2 ULP at
--40, 8 at -200) and `focal` with `gamma` above 8 (2.1 ULP at 10). Parameters are rounded to the dtype of the
-computation before they are used; the references take them as rounded.
+-40, 8 at -200) and `focal` with `gamma` above 8 (2.1 ULP at 10).
+
+Parameters are rounded to the dtype of the computation, and so are constants that come from them, such as 1 - quantile
+or 1/ln(base): the references have parameters that both dtypes hold. Parameters so extreme that a product of them and
+the data leaves the range, such as a `c` of 1e-20 or a `pos_weight` of 1e38 in float32, may cost the tails of a loss;
+[guarantees.md](guarantees.md#what-is-not-promised) lists them.
 
 `python tools/measure_accuracy.py` writes this page, and `tests/test_accuracy.py` fails if a point of the references
 exceeds it.

@@ -276,7 +276,7 @@ static FL_INLINE real fl_log_cosh_unit(pair square)
     return fl_fma(square.hi, FL_LOG_COSH_AT_CENTRE, rest);
 }
 
-/* The same to twice the precision, for what is to be multiplied by more than a few. */
+/* log1p on [0, 1] to twice the precision, for what is to be multiplied by more than a few. */
 static FL_INLINE pair fl_log1p_pair(pair t)
 {
     const real u = t.hi - FL_LOG1P_CENTRE, slope = FL_LOG1P_SLOPE(u);

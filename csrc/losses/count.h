@@ -35,25 +35,25 @@ static FL_INLINE real fl_difference(real y, real s, pair first, pair second, rea
     return undefined ? winner == winner ? fl_copysign(FL_INF, winner) : winner : d;
 }
 
-/* c.a = power q, c.b = 1 - q, c.c = 2 - q. e^((2-q)s)/(2-q) - y e^((1-q)s)/(1-q); Joergensen (1987).
- * The first term's limit at q = 2 is s, the second's at q = 1 is y s. `up` and `back` are the two
- * exponentials over the larger of them. */
+/* c.a = power q. e^((2-q)s)/(2-q) - y e^((1-q)s)/(1-q); Joergensen (1987). 1 - q and 2 - q are pairs, as s
+ * multiplies their rounding in the exponents. The first term's limit at q = 2 is s, the second's at q = 1 is
+ * y s. `up` and `back` are the two exponentials over the larger of them. */
 static FL_INLINE vgh tweedie(real y, real s, params c)
 {
-    const pair one = fl_exact(R(1)), label = fl_exact(y), k1 = fl_exact(c.b), k2 = fl_exact(c.c);
-    const exp_parts mean = fl_exp_parts(fl_product(c.c, s)), data = fl_exp_parts(fl_product(c.b, s));
-    const int log_mean = c.c == R(0), log_data = c.b == R(0);
+    const pair one = fl_exact(R(1)), label = fl_exact(y), k1 = fl_sum(R(1), -c.a), k2 = fl_sum(R(2), -c.a);
+    const exp_parts mean = fl_exp_parts(fl_scale(s, k2)), data = fl_exp_parts(fl_scale(s, k1));
+    const int log_mean = k2.hi == R(0), log_data = k1.hi == R(0);
     const pair line = fl_product(y, y == R(0) ? R(0) : s);
     const pair first = fl_choose_pair(log_mean, fl_exact(s), fl_times_exp_of(fl_quotient(one, k2), mean));
     const pair second = fl_choose_pair(log_data, line, fl_times_exp_of(fl_quotient(label, k1), data));
     const pair slope = fl_choose_pair(log_mean, one, fl_exp_of(mean));
     const real t = fl_exp(-fl_fabs(s));
     const real up = s > R(0) ? R(1) : t, back = y * (s > R(0) ? t : R(1));
-    const real winner = fl_choose(log_data | log_mean, R(1), up / c.c - back / c.b);
+    const real winner = fl_choose(log_data | log_mean, R(1), up / k2.hi - back / k1.hi);
     return (vgh){ .value = fl_difference(y, s, first, second, winner),
                   .grad = fl_difference(y, s, slope, fl_times_exp_of(label, data), up - back),
                   .hess = fl_difference(y, s, fl_times_exp_of(k2, mean),
-                                        fl_times_exp_of(fl_product(c.b, y), data), c.c * up - c.b * back) };
+                                        fl_times_exp_of(fl_scale(y, k1), data), k2.hi * up - k1.hi * back) };
 }
 
 /* c.a = dispersion k. (y + 1/k) log1p(k e^s) - y s = L/k + y (L - s) with L = log1p(k e^s), where

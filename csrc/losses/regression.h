@@ -237,8 +237,8 @@ static FL_INLINE vgh geman_mcclure(real y, real p, params c)
     const pair one = fl_exact(R(1)), three = fl_exact(R(-3));
     const pair bend_near = fl_plus(one, fl_times(three, m2));
     const pair bend_far = fl_times(m2, fl_plus(three, m2));
-    return (vgh){ .value = R(0.5) * fl_rounded(fl_times(u.near, fl_times(u.near, w))),
-                  .grad = fl_signed(fl_times(fl_select(u.far, fall, u.size), w2), u.r),
+    return (vgh){ .value = R(0.5) * fl_times_rounded(u.near, fl_times(u.near, w)),
+                  .grad = fl_copysign(fl_times_rounded(fl_select(u.far, fall, u.size), w2), u.r.hi),
                   .hess =
                       fl_rounded(fl_times(fl_times(fl_select(u.far, bend_far, bend_near), fl_times(w2, w)),
                                           fl_one_or(u.far, m2))) };

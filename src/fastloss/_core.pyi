@@ -124,6 +124,6 @@ def sgd_update(
     lr: float,
     weight_decay: float,
     momentum: float,
+    optimizer: object,
     velocities: dict[Hashable, NDArray[Any]],
-    fresh: dict[Hashable, NDArray[Any]],
 ) -> None: ...

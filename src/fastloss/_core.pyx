@@ -691,15 +691,15 @@ cdef inline object evaluate(Loss loss, int kind, y_true, y_pred, sample_weight, 
 
 
 def sgd_update(list moves, bint nesterov, double lr, double weight_decay, double momentum,
-               dict velocities, dict fresh):
-    """Updates of all arrays, (param, grad, velocity, gain) each, in place; then `fresh` joins `velocities`.
+               optimizer, dict velocities):
+    """Updates of all arrays, (param, grad, velocity, gain) each, in place; then the optimizer has these velocities.
 
     The caller has checked everything; see fastloss.sgd. No Python code runs here, and so no signal's handler: all
     arrays change, or none.
     """
     for param, grad, velocity, gain in moves:
         update_one(param, grad, velocity, nesterov, lr, weight_decay, momentum, gain)
-    velocities.update(fresh)
+    optimizer._velocity = velocities
 
 
 cdef update_one(ndarray param, ndarray grad, velocity, bint nesterov, double lr, double weight_decay,

@@ -6,18 +6,19 @@ import os
 
 # Between two calls the threads of a team wait for the next one. By default they do so at work: libgomp's for some
 # milliseconds, libomp's for 200, which slows down whatever else runs. Here they sleep after some 20 microseconds.
-# The runtimes read this once, when they are loaded; one that another package has loaded before stays as it is.
+# The runtimes read this once, when they are loaded: one that another package has loaded before stays as it is, and
+# one that is loaded here keeps it for other packages, too.
 WAIT = {"GOMP_SPINCOUNT": "300", "KMP_BLOCKTIME": "0"}
 CHOICES = {"OMP_WAIT_POLICY", *WAIT}
 
-chosen = CHOICES & set(os.environ)
-if not chosen:
+_chosen = CHOICES & set(os.environ)
+if not _chosen:
     os.environ.update(WAIT)
 try:
     from fastloss import _core
 
     _core.num_threads()  # libomp reads its environment at the first call
 finally:
-    if not chosen:
+    if not _chosen:
         for name in WAIT:
             os.environ.pop(name, None)

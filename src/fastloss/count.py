@@ -77,7 +77,7 @@ def tweedie(*, power: float = 1.5) -> Constants:
     q = finite(power=power)
     if 0 < q < 1:
         raise ValueError(f"power must be <= 0 or >= 1 (no Tweedie distribution lies between), got {power!r}")
-    return q, 1 - q, 2 - q
+    return (q,)
 
 
 @pointwise

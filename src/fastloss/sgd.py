@@ -137,12 +137,17 @@ class SGD:
         arrays = {key: (_param(name, p), _grad(name, p, g)) for key, name, p, g in pairs}
         _refuse_shared(arrays)
         fresh = self._fresh_velocities(arrays) if momentum else {}
-        velocities = {**self._velocity, **fresh} if momentum else {}
+        velocities = {**self._velocity, **fresh}
         moves = [  # the first gradient enters whole
-            (param, _core.apart(param, grad), velocities.get(key), 1.0 if key in fresh else gain)
+            (
+                param,
+                _core.apart(param, grad),
+                velocities[key] if momentum else None,
+                1.0 if key in fresh else gain,
+            )
             for key, (param, grad) in arrays.items()
         ]
-        _core.sgd_update(moves, bool(self.nesterov), lr, weight_decay, momentum, self._velocity, fresh)
+        _core.sgd_update(moves, bool(self.nesterov), lr, weight_decay, momentum, self, velocities)
 
     def _fresh_velocities(
         self, arrays: Mapping[Hashable, tuple[NDArray[Any], Any]]
