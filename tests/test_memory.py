@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -393,3 +394,45 @@ def test_without_room_to_pack_calls_succeed():
     """They wait for the reserve, so that none can fail half-way."""
     result = python(NO_ROOM)
     assert (result.returncode, result.stdout) == (0, "True True\n"), result.stderr
+
+
+NO_BLOCKS = """
+#include <stddef.h>
+extern void *__libc_malloc(size_t);
+void *malloc(size_t n) { return n == 81920 ? 0 : __libc_malloc(n); } /* what a call packs into */
+"""
+RESERVE = """
+import signal, threading, time
+import numpy as np
+import fastloss as fl
+
+fl.set_num_threads(1)
+large, small = np.broadcast_to(0.3, (30_000_000,)), np.zeros((4000, 2))[:, 0]
+want = fl.huber(np.zeros(4000), np.zeros(4000))
+thread = threading.Thread(target=fl.logistic, args=(large, large))  # holds the reserve, and would ask for the GIL
+thread.start()
+time.sleep(0.01)
+assert fl.huber(small, small) == want  # holds the GIL, and waits for the reserve
+thread.join()
+signal.signal(signal.SIGALRM, lambda *_: fl.huber(small, small))  # in a look of the call that holds it
+signal.setitimer(signal.ITIMER_REAL, 0.06)
+fl.logistic(large, large)
+print("done")
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="replaces malloc of glibc")
+@pytest.mark.not_sanitized("replaces malloc, as the sanitizer does")
+def test_nobody_waits_for_the_gil_with_the_reserve_in_hand(tmp_path):
+    compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")
+    (tmp_path / "malloc.c").write_text(NO_BLOCKS)
+    library = tmp_path / "malloc.so"
+    subprocess.run([compiler, "-shared", "-fPIC", tmp_path / "malloc.c", "-o", library], check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", RESERVE],
+        env={**os.environ, "LD_PRELOAD": str(library)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
