@@ -85,6 +85,14 @@ def neighbour(work: Callable[[], object], seconds: float = 2.0) -> float:
     return int(process.stdout.read()) / seconds
 
 
+def cpu_share(work: Callable[[], None]) -> float:
+    """The part of a CPU that this process takes for `work`, again and again."""
+    start, cpu = time.perf_counter(), time.process_time()
+    for _ in range(100):
+        work()
+    return (time.process_time() - cpu) / (time.perf_counter() - start)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -111,21 +119,9 @@ def main() -> None:
 
     alone, idle = neighbour(lambda: time.sleep(0.005)), neighbour(call_and_pause)
     print(f"A neighbour process beside a call each 5 ms: {idle / alone:.0%} of its speed beside none")
-    start, cpu = time.perf_counter(), time.process_time()
-    for _ in range(100):
-        fl.logistic.value_and_grad(y, p, out=out)
-        time.sleep(0.005)
-    print(
-        f"CPU time of such calls: {(time.process_time() - cpu) / (time.perf_counter() - start):.0%} of a CPU"
-    )
+    print(f"CPU time of such calls: {cpu_share(call_and_pause):.0%} of a CPU")
     with fl.threads(1):
-        start, cpu = time.perf_counter(), time.process_time()
-        for _ in range(100):
-            fl.logistic.value_and_grad(y, p, out=out)
-            time.sleep(0.005)
-        print(
-            f"the same with one thread: {(time.process_time() - cpu) / (time.perf_counter() - start):.0%} of a CPU"
-        )
+        print(f"the same with one thread: {cpu_share(call_and_pause):.0%} of a CPU")
 
 
 if __name__ == "__main__":
