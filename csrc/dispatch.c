@@ -5,8 +5,18 @@
 
 static const char *const loss_names[] = {
 #define LOSS(name, domain) #name,
+#define SOFTMAX_LOSS(name)
 #include "losses.def"
 #undef LOSS
+#undef SOFTMAX_LOSS
+};
+
+static const char *const row_loss_names[] = {
+#define LOSS(name, domain)
+#define SOFTMAX_LOSS(name) #name,
+#include "losses.def"
+#undef LOSS
+#undef SOFTMAX_LOSS
 };
 
 enum {
@@ -23,11 +33,14 @@ static const char *const requirements[] = {
 
 static const int loss_domains[] = {
 #define LOSS(name, domain) DOMAIN_##domain,
+#define SOFTMAX_LOSS(name)
 #include "losses.def"
 #undef LOSS
+#undef SOFTMAX_LOSS
 };
 
 const char *fl_loss_name(int loss) { return loss_names[loss]; }
+const char *fl_row_loss_name(int loss) { return row_loss_names[loss]; }
 const char *fl_loss_requirement(int loss) { return requirements[loss_domains[loss]]; }
 
 #ifdef FL_X86_LEVELS

@@ -111,7 +111,7 @@ static int run_group(const fl_call *call, ptrdiff_t start, ptrdiff_t n, fl_room 
         } else {
             char *packed = slot(s, i, n);
             in[i] = packed;
-            fl_pack(call, a, start, n, packed);
+            fl_pack(&call->shape, call->real_bytes, a, start, n, packed);
             for (ptrdiff_t k = n; k < padded; k++)
                 if (i == 2)
                     memset(packed + k * size, 0, size);
@@ -130,7 +130,7 @@ static int run_group(const fl_call *call, ptrdiff_t start, ptrdiff_t n, fl_room 
     const int violated = call->kernel(padded, in, third_step, ahead, out, call->constants, call->scale, sum);
     for (int i = 0; i < FL_OUTPUTS; i++)
         if (call->out[i].data && out[i] == (void *)slot(s, FL_INPUTS + i, n))
-            fl_unpack(call, &call->out[i], start, n, out[i]);
+            fl_unpack(&call->shape, call->real_bytes, &call->out[i], start, n, out[i]);
     return violated ? FL_VIOLATED : 0;
 }
 
@@ -172,7 +172,9 @@ static ptrdiff_t count_blocks(const fl_call *call)
 int fl_run(const fl_call *call, double *sum)
 {
     const ptrdiff_t blocks = count_blocks(call);
-    const fl_job job = { call, blocks, FEW_BLOCKS, enter, leave, run_block, call->interrupted };
+    const fl_job job = {
+        call, blocks, FEW_BLOCKS, FL_MAX_WORKERS, enter, leave, run_block, call->interrupted
+    };
     *sum = 0;
     if (blocks == 0)
         return 0;

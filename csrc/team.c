@@ -22,7 +22,6 @@ enum {
     PROBE = 2,
     /* A sum adds at most this many partial sums of its tasks; the rest is added within the tasks. */
     MAX_TASKS = 1024,
-    MAX_WORKERS = 256,
     /* A call looks for an interruption every so many microseconds, and at the clock every so many blocks. */
     POLL_US = 50000,
     POLL_BLOCKS = 16,
@@ -94,7 +93,7 @@ typedef struct {
     ptrdiff_t per_task, tasks;
     atomic_int stop;
     fl_total partial[MAX_TASKS];
-    share shares[MAX_WORKERS];
+    share shares[FL_MAX_WORKERS];
 } plan;
 
 static int run_task(const fl_job *job, plan *p, ptrdiff_t task, fl_room *room, fl_watch *w)
@@ -200,8 +199,8 @@ static int run_on_team(const fl_job *job, plan *p, ptrdiff_t first, int threads,
     if (omp_in_parallel() || atomic_flag_test_and_set(&team_taken))
         return 0;
     const ptrdiff_t left = p->tasks - first;
-    const int workers = smaller(smaller(threads, MAX_WORKERS), left < MAX_TASKS ? (int)left : MAX_TASKS);
-    const int usual = smaller(process_threads(), MAX_WORKERS), team = workers > usual ? workers : usual;
+    const int workers = smaller(smaller(threads, job->workers), left < MAX_TASKS ? (int)left : MAX_TASKS);
+    const int usual = smaller(process_threads(), FL_MAX_WORKERS), team = workers > usual ? workers : usual;
     int any = 0;
     share_out(p, first, p->tasks, workers);
 #pragma omp parallel num_threads(team) reduction(| : any)

@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+enum { FL_MAX_WORKERS = 256 };
+
 /* An unevaluated sum hi + lo: adding blocks this way rounds once, at the end. */
 typedef struct {
     double hi, lo;
@@ -36,6 +38,7 @@ typedef struct {
     const void *call;
     ptrdiff_t blocks;
     ptrdiff_t few; /* fewer blocks than that stay on the calling thread */
+    int workers;   /* at most */
     void (*enter)(const void *call, int worker, fl_room *room);
     void (*leave)(fl_room *room);
     int (*run)(const void *call, ptrdiff_t block, fl_room *room, fl_total *sum); /* returns a status */

@@ -16,7 +16,7 @@ import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from fastloss import _load  # isort: skip - before all that imports _core
-from fastloss import _core, binary, count, regression
+from fastloss import _core, binary, count, multiclass, regression
 from fastloss._core import Loss
 from fastloss._version import __version__
 from fastloss.config import show_config
@@ -28,6 +28,7 @@ from fastloss.sgd import SGD
 if _TYPE_CHECKING:
     from fastloss.binary import *
     from fastloss.count import *
+    from fastloss.multiclass import *
     from fastloss.regression import *
 
 _core.select_level(_os.environ.get("FASTLOSS_ISA"))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from inspect import Parameter, Signature, cleandoc
 from typing import ParamSpec
 
-from fastloss._core import Loss
+from fastloss._core import Loss, RowLoss
 
 P = ParamSpec("P")
 Constants = tuple[float, ...]
@@ -23,6 +23,13 @@ def pointwise(declaration: Callable[P, Constants]) -> Loss[P]:
     function reads as c.a, c.b, c.c and c.d.
     """
     loss = Loss(declaration)
+    registered[loss.name] = loss
+    return loss
+
+
+def rowwise(declaration: Callable[P, Constants]) -> RowLoss[P]:
+    """Enter a loss of rows of scores, in the same way."""
+    loss = RowLoss(declaration)
     registered[loss.name] = loss
     return loss
 
@@ -93,6 +100,9 @@ def signature(loss: Loss[...]) -> Signature:
     """Return the signature of a loss and its methods, with its present parameters as defaults."""
     own = Signature.from_callable(loss.declaration, eval_str=True).parameters.values()
     common = {"sample_weight": None, "reduction": "mean", "out": None}
+    if isinstance(loss, RowLoss):
+        rows = {key: value for key, value in loss.params.items() if key not in loss.own}
+        common = {**rows, **common, "return_lse": False, "return_correct": False}
     return Signature(
         [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("y_true", "y_pred")]
         + [parameter.replace(default=loss.params[parameter.name]) for parameter in own]
@@ -129,9 +139,9 @@ def _returns(text: str) -> str:
     return f"Returns\n-------\n{text}"
 
 
-def loss_doc(declaration: Callable[..., Constants]) -> str:
+def loss_doc(loss: Loss[...]) -> str:
     """Complete a loss's docstring with the arguments that all losses share."""
-    doc = cleandoc(declaration.__doc__ or "")
+    doc = cleandoc(loss.declaration.__doc__ or "")
     intro, *rest = re.split(r"\n\n(?=(?:Parameters|See Also|References|Examples)\n-)", doc)
     own = [part.partition("\n")[2].partition("\n")[2] for part in rest if part.startswith("Parameters")]
     others = [part for part in rest if not part.startswith("Parameters")]
@@ -142,8 +152,9 @@ def loss_doc(declaration: Callable[..., Constants]) -> str:
     return "\n\n".join([intro, arguments, returns, _RAISES, *others])
 
 
-def method_doc(name: str, method: str) -> str:
+def method_doc(loss: Loss[...], method: str) -> str:
     """Return the documentation of one of a loss's derivatives."""
+    name = loss.name
     intro, returns = {
         "grad": (f"The derivative of `{name}` by `y_pred`.", "gradient : ndarray"),
         "value_and_grad": (
