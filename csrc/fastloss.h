@@ -3,6 +3,7 @@
 #define FASTLOSS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "kernels/passes.def"
 
@@ -43,21 +44,25 @@ typedef enum { FL_SGD_PLAIN, FL_SGD_MOMENTUM, FL_SGD_NESTEROV, FL_N_SGD } fl_sgd
 
 /* ---- kernels: rows of scores -------------------------------------------------------------------- */
 
+enum { FL_TILE_ROWS = 64 };
+
+/* A matrix of a tile, in elements from one group of FL_LANES to the next, and from one strip to the next. */
 typedef struct {
-    void *data;       /* NULL: not wanted */
-    ptrdiff_t stride; /* from one group of FL_LANES to the next, in elements */
+    void *data; /* NULL: absent */
+    ptrdiff_t group, strip;
 } fl_rows;
 
-/* FL_LANES rows of few classes, lane l of group k being class k of row l (`across`), or one row, whose groups
- * are classes one after the other: then lane 0 of what there is one of per row counts. */
+/* Up to FL_TILE_ROWS rows. `across`: FL_LANES rows make a strip, of which group k is class k; the matrices
+ * and what there is one of per row are filled up to whole strips. Otherwise a row is a strip, its classes in
+ * groups. */
 typedef struct {
     int across;
-    ptrdiff_t classes;
+    ptrdiff_t rows, classes;
     fl_rows scores, grad, hess;   /* grad may be scores; hess needs grad */
-    fl_rows labels, class_weight; /* probabilities, and by what they are multiplied */
-    const ptrdiff_t *label;       /* FL_LANES: of each row the true class, -1 for none */
-    const void *weight;           /* FL_LANES; a row of weight 0 is absent */
-    void *value, *lse;            /* FL_LANES each */
+    fl_rows labels, class_weight; /* probabilities, and by what they are multiplied, in one strip */
+    const int32_t *label;         /* of each row the true class, -1 for none */
+    const void *weight;           /* of each row; one of weight 0 is absent */
+    void *value, *lse;            /* of each row */
     int *correct;                 /* rows whose first largest score is the true class's */
 } fl_tile;
 

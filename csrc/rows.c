@@ -10,10 +10,12 @@
 #include <string.h>
 
 enum {
-    /* Up to so many classes a tile is FL_LANES rows, above it is one. */
-    FEW_CLASSES = 64,
-    /* Elements of a block, about; a block is whole tiles. */
+    /* Up to so many classes strips go across rows, above it along them. */
+    FEW_CLASSES = 32,
+    /* Elements of a block, about, for few classes; and of a tile for many, which its last sweep should find
+     * in the second level of cache. */
     BLOCK = 4096,
+    TILE = 16384,
 };
 
 typedef enum { SCORES, LABELS, GRAD, HESS, MATRICES, INPUTS = GRAD } matrix;
@@ -23,20 +25,16 @@ typedef struct {
     const fl_row_call *call;
     const fl_array *matrix[MATRICES];
     fl_shape rows; /* the shape without the classes */
-    int direct[MATRICES];
+    int used[MATRICES], direct[MATRICES];
+    ptrdiff_t class_stride[MATRICES];
     int across;
-    ptrdiff_t per_block;
-    size_t room; /* bytes of a worker */
+    ptrdiff_t per_block, per_tile; /* rows */
+    size_t room;                   /* bytes of a worker */
     char *rooms, *class_weight;
     atomic_ptrdiff_t correct;
 } row_job;
 
 /* ---- where rows lie ---------------------------------------------------------------------------- */
-
-static ptrdiff_t class_stride(const fl_row_call *call, const fl_array *a)
-{
-    return a->strides ? a->strides[call->shape.ndim - 1] : fl_item_size(a->type);
-}
 
 static int is_direct(const fl_row_call *call, const fl_array *a)
 {
@@ -116,112 +114,118 @@ static void scatter(int size, char *rows, ptrdiff_t step, ptrdiff_t stride, ptrd
     }
 }
 
-/* The tile's view of a matrix: in place where lanes already lie side by side, else a copy in `tile`. */
-static fl_rows tile_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n, char *tile, char *packed)
+static void transfer(int reading, int size, char *rows, ptrdiff_t step, ptrdiff_t stride, ptrdiff_t n,
+                     ptrdiff_t classes, char *tile)
+{
+    for (ptrdiff_t row = 0; row < n;
+         row += FL_LANES, rows += FL_LANES * step, tile += FL_LANES * classes * size)
+        (reading ? gather : scatter)(size, rows, step, stride, n - row < FL_LANES ? n - row : FL_LANES,
+                                     classes, tile);
+}
+
+/* The rows of a matrix in lanes: in place where they already lie side by side, else a copy in `tile`. */
+static fl_rows lanes_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n, char *tile, char *packed)
 {
     const fl_row_call *call = job->call;
     const fl_array *a = job->matrix[m];
-    const ptrdiff_t size = call->real_bytes, classes = call->classes;
-    if (!a->data || (m == LABELS && !call->given))
-        return (fl_rows){ NULL, 0 };
-    if (job->direct[m]) {
-        const place p = locate(call, a, row);
-        const ptrdiff_t stride = class_stride(call, a);
-        if (p.run >= n && p.step == size && n == FL_LANES)
-            return (fl_rows){ p.at, stride / size };
-        if (p.run >= n) {
-            if (m < INPUTS)
-                gather((int)size, p.at, p.step, stride, n, classes, tile);
-            return (fl_rows){ tile, FL_LANES };
-        }
+    const ptrdiff_t size = call->real_bytes, classes = call->classes, stride = job->class_stride[m];
+    const fl_rows copy = { tile, FL_LANES, FL_LANES * classes };
+    const place p = locate(call, a, row);
+    if (job->direct[m] && p.run >= n) {
+        if (p.step == size && n % FL_LANES == 0)
+            return (fl_rows){ p.at, stride / size, FL_LANES };
+        if (m < INPUTS)
+            transfer(1, (int)size, p.at, p.step, stride, n, classes, tile);
+        return copy;
     }
     if (m < INPUTS) {
         fl_pack(&call->shape, (int)size, a, row * classes, n * classes, packed);
-        gather((int)size, packed, classes * size, size, n, classes, tile);
+        transfer(1, (int)size, packed, classes * size, size, n, classes, tile);
     }
-    return (fl_rows){ tile, FL_LANES };
+    return copy;
 }
 
-static void tile_back(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n, char *tile, char *packed,
-                      fl_rows at)
+static void lanes_back(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n, char *tile, char *packed)
 {
     const fl_row_call *call = job->call;
     const fl_array *a = job->matrix[m];
     const ptrdiff_t size = call->real_bytes, classes = call->classes;
-    if (at.data != tile)
+    const place p = locate(call, a, row);
+    if (job->direct[m] && p.run >= n) {
+        transfer(0, (int)size, p.at, p.step, job->class_stride[m], n, classes, tile);
         return;
-    if (job->direct[m]) {
-        const place p = locate(call, a, row);
-        if (p.run >= n) {
-            scatter((int)size, p.at, p.step, class_stride(call, a), n, classes, tile);
-            return;
-        }
     }
-    scatter((int)size, packed, classes * size, size, n, classes, tile);
+    transfer(0, (int)size, packed, classes * size, size, n, classes, tile);
     fl_unpack(&call->shape, (int)size, a, row * classes, n * classes, packed);
 }
 
-/* ---- single rows ------------------------------------------------------------------------------- */
-
-static fl_rows row_of(const row_job *job, matrix m, ptrdiff_t row, char *packed)
+/* The rows of a matrix one after the other: in place where their classes lie side by side. */
+static fl_rows rows_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n, char *packed)
 {
     const fl_row_call *call = job->call;
     const fl_array *a = job->matrix[m];
-    if (!a->data || (m == LABELS && !call->given))
-        return (fl_rows){ NULL, 0 };
-    if (job->direct[m] && class_stride(call, a) == call->real_bytes)
-        return (fl_rows){ locate(call, a, row).at, FL_LANES };
+    const ptrdiff_t size = call->real_bytes, classes = call->classes;
+    const place p = locate(call, a, row);
+    if (job->direct[m] && job->class_stride[m] == size && p.run >= n)
+        return (fl_rows){ p.at, FL_LANES, p.step / size };
     if (m < INPUTS)
-        fl_pack(&call->shape, call->real_bytes, a, row * call->classes, call->classes, packed);
-    return (fl_rows){ packed, FL_LANES };
-}
-
-static void row_back(const row_job *job, matrix m, ptrdiff_t row, char *packed, fl_rows at)
-{
-    const fl_row_call *call = job->call;
-    if (at.data == packed)
-        fl_unpack(&call->shape, call->real_bytes, job->matrix[m], row * call->classes, call->classes, packed);
+        fl_pack(&call->shape, (int)size, a, row * classes, n * classes, packed);
+    return (fl_rows){ packed, FL_LANES, classes };
 }
 
 /* ---- blocks ------------------------------------------------------------------------------------ */
 
-/* What there is one of per row, for up to FL_LANES rows. */
+/* What there is one of per row. */
 typedef struct {
-    ptrdiff_t label[FL_LANES], correct;
-    _Alignas(64) char weight[FL_LANES * sizeof(double)], value[FL_LANES * sizeof(double)],
-        lse[FL_LANES * sizeof(double)];
+    int32_t label[FL_TILE_ROWS];
+    _Alignas(64) char weight[FL_TILE_ROWS * sizeof(double)], value[FL_TILE_ROWS * sizeof(double)],
+        lse[FL_TILE_ROWS * sizeof(double)];
 } margin;
+
+static int is_absent(const fl_row_call *call, const margin *m, ptrdiff_t i)
+{
+    return call->real_bytes == 8 ? ((const double *)m->weight)[i] == 0 : ((const float *)m->weight)[i] == 0;
+}
 
 static int read_margin(const row_job *job, ptrdiff_t row, ptrdiff_t n, margin *m)
 {
     const fl_row_call *call = job->call;
-    const ptrdiff_t size = call->real_bytes;
-    double label[FL_LANES];
-    int violated = 0;
+    const int size = call->real_bytes;
+    const int64_t classes = call->classes;
+    int strange = 0;
 
-    m->correct = 0;
-    for (ptrdiff_t l = 0; l < FL_LANES; l++) {
-        m->label[l] = -1;
-        size == 8 ? (void)(((double *)m->weight)[l] = l < n) : (void)(((float *)m->weight)[l] = l < n);
-    }
+    if (size == 8)
+        for (ptrdiff_t i = 0; i < FL_TILE_ROWS; i++)
+            ((double *)m->weight)[i] = i < n;
+    else
+        for (ptrdiff_t i = 0; i < FL_TILE_ROWS; i++)
+            ((float *)m->weight)[i] = i < n;
     if (call->weight.data)
-        fl_pack(&job->rows, (int)size, &call->weight, row, n, m->weight);
+        fl_pack(&job->rows, size, &call->weight, row, n, m->weight);
+    for (ptrdiff_t i = 0; i < FL_TILE_ROWS; i++)
+        m->label[i] = -1;
     if (call->given)
         return 0;
-    if (call->labels.type == FL_I64 && !call->labels.strides && (uintptr_t)call->labels.data % 8 == 0)
-        for (ptrdiff_t l = 0; l < n; l++) {
-            const int64_t k = ((const int64_t *)call->labels.data)[row + l];
-            label[l] = k >= 0 && k < call->classes ? (double)k : -1;
+    if (call->labels.type == FL_I64 && !call->labels.strides && (uintptr_t)call->labels.data % 8 == 0) {
+        const int64_t *label = (const int64_t *)call->labels.data + row;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const int inside = (label[i] >= 0) & (label[i] < classes);
+            m->label[i] = inside ? (int32_t)label[i] : -1;
+            strange |= !inside;
         }
-    else
+    } else {
+        double label[FL_TILE_ROWS];
         fl_pack(&job->rows, 8, &call->labels, row, n, label);
-    for (ptrdiff_t l = 0; l < n; l++) {
-        const int is_class = label[l] >= 0 && label[l] < (double)call->classes;
-        const double weight = size == 8 ? ((double *)m->weight)[l] : ((float *)m->weight)[l];
-        m->label[l] = is_class ? (ptrdiff_t)label[l] : -1;
-        violated |= !is_class & (weight != 0);
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const int inside = (label[i] >= 0) & (label[i] < (double)classes);
+            m->label[i] = inside ? (int32_t)label[i] : -1;
+            strange |= !inside;
+        }
     }
-    return violated ? FL_VIOLATED : 0;
+    for (ptrdiff_t i = 0; strange && i < n; i++)
+        if (m->label[i] < 0 && !is_absent(call, m, i))
+            return FL_VIOLATED;
+    return 0;
 }
 
 static void write_margin(const row_job *job, const fl_array *a, ptrdiff_t row, ptrdiff_t n,
@@ -231,93 +235,74 @@ static void write_margin(const row_job *job, const fl_array *a, ptrdiff_t row, p
         fl_unpack(&job->rows, job->call->real_bytes, a, row, n, values);
 }
 
-static int run_tile(row_job *job, fl_tile *t, margin *m, const fl_rows *view, double *sum)
+/* The rows that are missing in the last strip: copies of the last row. */
+static void fill_up(char *tile, ptrdiff_t n, ptrdiff_t classes, ptrdiff_t size)
 {
-    int correct;
-    t->across = job->across;
-    t->classes = job->call->classes;
-    t->scores = view[SCORES];
-    t->labels = view[LABELS];
-    t->class_weight = (fl_rows){ job->class_weight, FL_LANES };
-    t->grad = view[GRAD];
-    t->hess = view[HESS];
-    t->label = m->label;
-    t->weight = m->weight;
-    t->value = m->value;
-    t->lse = m->lse;
-    t->correct = &correct;
-    const int violated = job->call->kernel(t, job->call->constants, job->call->scale, sum);
-    m->correct += correct;
-    return violated ? FL_VIOLATED : 0;
+    const ptrdiff_t there = n % FL_LANES;
+    char *group = tile + n / FL_LANES * FL_LANES * classes * size;
+    for (ptrdiff_t k = 0; there && k < classes; k++, group += FL_LANES * size)
+        for (ptrdiff_t l = there; l < FL_LANES; l++)
+            memcpy(group + l * size, group + (there - 1) * size, size);
 }
 
-/* Up to FL_LANES rows as one tile; those that are not there are copies of the last. */
-static int run_across(row_job *job, ptrdiff_t row, ptrdiff_t n, char *room, margin *m, double *sum)
+static int run_tile(const row_job *job, ptrdiff_t row, ptrdiff_t n, char *room, double *sum, int *correct)
 {
-    const ptrdiff_t size = job->call->real_bytes, tile_bytes = job->call->classes * FL_LANES * size;
-    char *packed = room + MATRICES * tile_bytes;
-    fl_rows view[MATRICES];
-    fl_tile t;
-    for (int i = 0; i < MATRICES; i++) {
-        char *tile = room + i * tile_bytes;
-        view[i] = tile_of(job, i, row, n, tile, packed);
-        if (i < INPUTS && view[i].data == tile)
-            for (char *group = tile; n < FL_LANES && group < tile + tile_bytes; group += FL_LANES * size)
-                for (ptrdiff_t l = n; l < FL_LANES; l++)
-                    memcpy(group + l * size, group + (n - 1) * size, size);
-    }
-    const int status = run_tile(job, &t, m, view, sum);
-    for (int i = INPUTS; i < MATRICES; i++)
-        tile_back(job, i, row, n, room + i * tile_bytes, packed, view[i]);
-    return status;
-}
-
-/* One row, number l of the margin. */
-static int run_along(row_job *job, ptrdiff_t row, ptrdiff_t l, char *room, margin *all, double *sum)
-{
-    const size_t size = job->call->real_bytes, row_bytes = job->call->classes * size;
+    const fl_row_call *call = job->call;
+    const ptrdiff_t size = call->real_bytes, tile_bytes = job->per_tile * call->classes * size;
+    char *tiles[MATRICES], *packed = room + MATRICES * tile_bytes;
     fl_rows view[MATRICES];
     margin m;
-    fl_tile t;
-    m.correct = 0;
-    for (int i = 0; i < FL_LANES; i++) {
-        m.label[i] = all->label[l];
-        memcpy(m.weight + i * size, all->weight + l * size, size);
+    int status = read_margin(job, row, n, &m);
+
+    for (int i = 0; i < MATRICES; i++) {
+        tiles[i] = room + i * tile_bytes;
+        view[i] = !job->used[i] ? (fl_rows){ NULL, 0, 0 }
+                  : job->across ? lanes_of(job, i, row, n, tiles[i], packed)
+                                : rows_of(job, i, row, n, tiles[i]);
+        if (i < INPUTS && job->across && view[i].data == tiles[i])
+            fill_up(tiles[i], n, call->classes, size);
     }
-    for (int i = 0; i < MATRICES; i++)
-        view[i] = row_of(job, i, row, room + i * row_bytes);
-    const int status = run_tile(job, &t, &m, view, sum);
+    const fl_tile tile = { .across = job->across,
+                           .rows = n,
+                           .classes = call->classes,
+                           .scores = view[SCORES],
+                           .labels = view[LABELS],
+                           .class_weight = { job->class_weight, FL_LANES, 0 },
+                           .grad = view[GRAD],
+                           .hess = view[HESS],
+                           .label = m.label,
+                           .weight = m.weight,
+                           .value = m.value,
+                           .lse = m.lse,
+                           .correct = correct };
+    status |= call->kernel(&tile, call->constants, call->scale, sum) ? FL_VIOLATED : 0;
     for (int i = INPUTS; i < MATRICES; i++)
-        row_back(job, i, row, room + i * row_bytes, view[i]);
-    all->correct += m.correct;
-    memcpy(all->value + l * size, m.value, size);
-    memcpy(all->lse + l * size, m.lse, size);
+        if (view[i].data == tiles[i] && job->across)
+            lanes_back(job, i, row, n, tiles[i], packed);
+        else if (view[i].data == tiles[i])
+            fl_unpack(&call->shape, (int)size, job->matrix[i], row * call->classes, n * call->classes,
+                      tiles[i]);
+    write_margin(job, &call->value, row, n, m.value);
+    write_margin(job, &call->lse, row, n, m.lse);
     return status;
 }
 
 static int run_block(const void *job_of_rows, ptrdiff_t block, fl_room *room, fl_total *sum)
 {
     row_job *job = (row_job *)job_of_rows;
-    const fl_row_call *call = job->call;
-    const ptrdiff_t start = block * job->per_block, rest = call->rows - start;
+    const ptrdiff_t start = block * job->per_block, rest = job->call->rows - start;
     const ptrdiff_t end = start + (rest < job->per_block ? rest : job->per_block);
     int status = 0;
     ptrdiff_t correct = 0;
 
     *sum = (fl_total){ 0, 0 };
-    for (ptrdiff_t row = start; row < end; row += FL_LANES) {
-        const ptrdiff_t n = end - row < FL_LANES ? end - row : FL_LANES;
-        margin m;
-        status |= read_margin(job, row, n, &m);
-        for (ptrdiff_t l = 0; l < (job->across ? 1 : n); l++) {
-            double x;
-            status |= job->across ? run_across(job, row, n, room->blocks, &m, &x)
-                                  : run_along(job, row + l, l, room->blocks, &m, &x);
-            *sum = fl_total_add(*sum, (fl_total){ x, 0 });
-        }
-        write_margin(job, &call->value, row, n, m.value);
-        write_margin(job, &call->lse, row, n, m.lse);
-        correct += m.correct;
+    for (ptrdiff_t row = start; row < end; row += job->per_tile) {
+        const ptrdiff_t left = end - row;
+        int hits;
+        double x;
+        status |= run_tile(job, row, left < job->per_tile ? left : job->per_tile, room->blocks, &x, &hits);
+        *sum = fl_total_add(*sum, (fl_total){ x, 0 });
+        correct += hits;
     }
     atomic_fetch_add_explicit(&job->correct, correct, memory_order_relaxed);
     return status;
@@ -342,13 +327,21 @@ static void prepare(row_job *job, const fl_row_call *call)
     job->matrix[LABELS] = &call->labels;
     job->matrix[GRAD] = &call->grad;
     job->matrix[HESS] = &call->hess;
-    for (int i = 0; i < MATRICES; i++)
-        job->direct[i] =
-            (i != LABELS || call->given) && job->matrix[i]->data && is_direct(call, job->matrix[i]);
+    for (int i = 0; i < MATRICES; i++) {
+        const fl_array *a = job->matrix[i];
+        job->used[i] = a->data && (i != LABELS || call->given);
+        job->direct[i] = job->used[i] && is_direct(call, a);
+        job->class_stride[i] = !job->used[i] ? 0
+                               : a->strides  ? a->strides[call->shape.ndim - 1]
+                                             : fl_item_size(a->type);
+    }
     job->across = call->classes <= FEW_CLASSES;
-    job->per_block = BLOCK / call->classes / FL_LANES * FL_LANES;
-    if (job->per_block < 1)
-        job->per_block = job->across ? FL_LANES : call->classes > BLOCK ? 1 : BLOCK / call->classes;
+    job->per_tile = job->across || call->classes * FL_TILE_ROWS < TILE ? FL_TILE_ROWS : TILE / call->classes;
+    if (job->per_tile < 1)
+        job->per_tile = 1;
+    job->per_block = job->per_tile;
+    while (job->per_block * call->classes < BLOCK)
+        job->per_block *= 2;
     atomic_init(&job->correct, 0);
 }
 
@@ -377,9 +370,9 @@ int fl_run_rows(const fl_row_call *call, double *sum, ptrdiff_t *correct)
     const int few = call->classes > BLOCK ? 2 : 8;
     ptrdiff_t workers = blocks < few ? 1 : fl_num_threads();
     workers = workers < FL_MAX_WORKERS ? workers : FL_MAX_WORKERS;
-    const size_t lanes = job.across ? (MATRICES + 1) * FL_LANES : MATRICES;
+    const size_t tiles = job.across ? MATRICES + 1 : MATRICES;
     const size_t weights = call->given ? (size_t)call->classes * FL_LANES * call->real_bytes : 0;
-    job.room = (lanes * call->classes * call->real_bytes + 63) / 64 * 64;
+    job.room = (tiles * job.per_tile * call->classes * call->real_bytes + 63) / 64 * 64;
     char *memory = malloc(job.room * workers + weights + 128);
     if (!memory && workers > 1)
         memory = malloc(job.room * (workers = 1) + weights + 128);
@@ -399,10 +392,10 @@ ptrdiff_t fl_first_bad_label(const fl_row_call *call)
 {
     row_job job;
     prepare(&job, call);
-    for (ptrdiff_t row = 0; row < call->rows; row += FL_LANES) {
+    for (ptrdiff_t row = 0; row < call->rows; row += FL_TILE_ROWS) {
         const ptrdiff_t rest = call->rows - row;
         margin m;
-        if (!read_margin(&job, row, rest < FL_LANES ? rest : FL_LANES, &m))
+        if (!read_margin(&job, row, rest < FL_TILE_ROWS ? rest : FL_TILE_ROWS, &m))
             continue;
         while (!read_margin(&job, row, 1, &m))
             row++;
