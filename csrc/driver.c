@@ -400,7 +400,8 @@ static int run_all(const fl_call *call, plan *p, watch *w) { return run_alone(ca
 
 double fl_constant(double k, int real_bytes)
 {
-    const double low = real_bytes == 8 ? DBL_MIN : FLT_MIN, high = real_bytes == 8 ? DBL_MAX : FLT_MAX;
+    const double low = real_bytes == 8 ? DBL_TRUE_MIN : FLT_TRUE_MIN,
+                 high = real_bytes == 8 ? DBL_MAX : FLT_MAX;
     const double size = fabs(k);
     if (k == 0 || !isfinite(k))
         return k;

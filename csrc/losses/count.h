@@ -75,14 +75,19 @@ static FL_INLINE vgh negative_binomial(real y, real s, params c)
     const pair base = fl_plus(fl_select(positive, k, one), fl_select(positive, t, fl_scale(c.a, t)));
     const pair miss =
         fl_select(positive, fl_plus(one, fl_negative(fl_scale(y, t))), fl_plus(t, fl_negative(y1)));
-    const pair weight = fl_quotient(fl_plus(one, fl_product(c.a, y)), base);
+    /* 1 + k y, or that and e^s over and times k: neither overflows */
+    const int less = c.a < R(1);
+    const pair rest = fl_choose_pair(less, fl_product(c.a, y), y1);
+    const pair weight = fl_plus(fl_choose_pair(less, one, fl_quotient(one, k)), rest);
+    const pair first = fl_quotient(weight, base), second = fl_quotient(fl_choose_pair(less, one, k), base);
     /* t may be subnormal: all factors first, unless they leave the range */
-    const pair steep = fl_quotient(weight, base), early = fl_quotient(fl_times_exp_of(weight, parts), base);
-    return (vgh){
-        .value = fl_rounded(fl_plus(fl_select(ke.hi < FL_TINY, small, fl_quotient(l, k)), fl_scale(y, cost))),
-        .grad = fl_rounded(fl_quotient(miss, base)),
-        .hess = fl_rounded(fl_select(fl_fabs(steep.hi) < FL_INF, fl_times_exp_of(steep, parts), early))
-    };
+    const pair steep = fl_times(first, second),
+               early = fl_times(fl_times_exp_of(first, parts), fl_exact(fl_at_most(second.hi, FL_MAX)));
+    return (vgh){ .value = fl_difference(y, s, fl_select(ke.hi < FL_TINY, small, fl_quotient(l, k)),
+                                         fl_scale(-y, cost), l.hi - c.a * y * fl_fabs(gap.hi)),
+                  .grad = fl_rounded(fl_quotient(miss, base)),
+                  .hess = fl_rounded(
+                      fl_select(fl_fabs(steep.hi) < FL_INF, fl_times_exp_of(steep, parts), early)) };
 }
 
 #endif
