@@ -46,7 +46,8 @@ static FL_INLINE vgh tweedie(real y, real s, params c)
     const int log_mean = k2.hi == R(0), log_data = k1.hi == R(0);
     const pair line = fl_product(y, y == R(0) ? R(0) : s);
     /* 1 - q may be too small for a product with it to overflow by itself */
-    const real datum = data.x >= FL_EXP_LIMIT ? fl_term(y, FL_INF) : y, bent = y * k1.hi;
+    const real datum = data.x >= FL_EXP_LIMIT ? fl_term(y, FL_INF) : y,
+               bent = y * fl_at_least(fl_fabs(k1.hi), R(1));
     const pair mantissa = fl_mantissa(data.r, data.q);
     const pair raised = fl_scale(datum * fl_times_exp_up(y, data), mantissa);
     const pair curve = fl_times(fl_scale(datum * fl_times_exp_up(bent, data), k1), mantissa);
