@@ -37,23 +37,30 @@ static FL_INLINE real fl_difference(real y, real s, pair first, pair second, rea
 
 /* c.a = power q. e^((2-q)s)/(2-q) - y e^((1-q)s)/(1-q); Joergensen (1987). 1 - q and 2 - q are pairs, as s
  * multiplies their rounding in the exponents. The first term's limit at q = 2 is s, the second's at q = 1 is
- * y s. `up` and `back` are the two exponentials over the larger of them. */
+ * y s. `up` and `back` are the two exponentials over the larger of them; where both terms of the value
+ * overflow and do not add, 1 - q and 2 - q have the same sign. */
 static FL_INLINE vgh tweedie(real y, real s, params c)
 {
-    const pair one = fl_exact(R(1)), label = fl_exact(y), k1 = fl_sum(R(1), -c.a), k2 = fl_sum(R(2), -c.a);
+    const pair one = fl_exact(R(1)), k1 = fl_sum(R(1), -c.a), k2 = fl_sum(R(2), -c.a);
     const exp_parts mean = fl_exp_parts(fl_scale(s, k2)), data = fl_exp_parts(fl_scale(s, k1));
     const int log_mean = k2.hi == R(0), log_data = k1.hi == R(0);
     const pair line = fl_product(y, y == R(0) ? R(0) : s);
+    /* 1 - q may be too small for a product with it to overflow by itself */
+    const real datum = data.x >= FL_EXP_LIMIT ? fl_term(y, FL_INF) : y,
+               bent = y * fl_at_least(fl_fabs(k1.hi), R(1));
+    const pair mantissa = fl_mantissa(data.r, data.q);
+    const pair raised = fl_scale(datum * fl_times_exp_up(y, data), mantissa);
+    const pair curve = fl_times(fl_scale(datum * fl_times_exp_up(bent, data), k1), mantissa);
     const pair first = fl_choose_pair(log_mean, fl_exact(s), fl_times_exp_of(fl_quotient(one, k2), mean));
-    const pair second = fl_choose_pair(log_data, line, fl_times_exp_of(fl_quotient(label, k1), data));
+    const pair second = fl_choose_pair(log_data, line, fl_times_exp_down(fl_quotient(raised, k1), y, data));
     const pair slope = fl_choose_pair(log_mean, one, fl_exp_of(mean));
     const real t = fl_exp(-fl_fabs(s));
     const real up = s > R(0) ? R(1) : t, back = y * (s > R(0) ? t : R(1));
-    const real winner = fl_choose(log_data | log_mean, R(1), up / k2.hi - back / k1.hi);
+    const real winner = fl_choose(log_data | log_mean, R(1), up * k1.hi - back * k2.hi);
     return (vgh){ .value = fl_difference(y, s, first, second, winner),
-                  .grad = fl_difference(y, s, slope, fl_times_exp_of(label, data), up - back),
-                  .hess = fl_difference(y, s, fl_times_exp_of(k2, mean),
-                                        fl_times_exp_of(fl_scale(y, k1), data), k2.hi * up - k1.hi * back) };
+                  .grad = fl_difference(y, s, slope, fl_times_exp_down(raised, y, data), up - back),
+                  .hess = fl_difference(y, s, fl_times_exp_of(k2, mean), fl_times_exp_down(curve, bent, data),
+                                        k2.hi * up - k1.hi * back) };
 }
 
 /* c.a = dispersion k. (y + 1/k) log1p(k e^s) - y s = L/k + y (L - s) with L = log1p(k e^s), where
