@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from references import LABELS, REFERENCES, SCORES, condition, exact, ulp, ulp_error
-from test_extremes import ALLOWED, OPEN, wrong_ones
+from test_extremes import ALLOWED, wrong_ones
 
 import fastloss as fl
 
@@ -446,7 +446,7 @@ def any_number(kind, dtype):
     return st.floats(low, high, width=width, allow_nan=False, allow_infinity=False).filter(allow)
 
 
-@pytest.mark.parametrize("name", [n for n in REFERENCES if n not in OPEN])
+@pytest.mark.parametrize("name", REFERENCES)
 @settings(COMMON, max_examples=15)
 @given(data=st.data())
 def test_any_number_and_parameter_against_mpmath(name, data):

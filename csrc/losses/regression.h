@@ -282,8 +282,8 @@ static FL_INLINE split fl_split(real x)
     const bits b = fl_to_bits(x * fl_choose(small, R(1) / FL_MIN_NORMAL, R(1)));
     const real biased = fl_from_bits((b >> FL_MANTISSA) + fl_to_bits(FL_MAGIC)) - FL_MAGIC;
     const bits fraction = b & (((bits)1 << FL_MANTISSA) - 1);
-    return (split){ fl_from_bits(fraction | ((bits)FL_BIAS << FL_MANTISSA)),
-                    biased - R(FL_BIAS) - fl_choose(small, R(FL_BIAS - 1), R(0)) };
+    return (split){ .m = fl_from_bits(fraction | ((bits)FL_BIAS << FL_MANTISSA)),
+                    .k = biased - R(FL_BIAS) - fl_choose(small, R(FL_BIAS - 1), R(0)) };
 }
 
 /* c.a = alpha, c.b = b = |alpha - 2|, c.c = c, c.d = log b. With z = x^2/b and L = log1p(z):
