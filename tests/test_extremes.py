@@ -44,6 +44,8 @@ def unspecified(name, params, y, p, dtype):
             return True
     if name == "tweedie":
         return abs(params["power"]) > 1e10
+    if name == "logistic":
+        return y > 0 and 0 < mpf(params["pos_weight"]) * mpf(float(y)) < np.finfo(dtype).tiny
     if name == "negative_binomial":
         return abs(p) > -math.log(np.finfo(dtype).tiny) or params["dispersion"] < math.sqrt(
             np.finfo(dtype).tiny

@@ -453,7 +453,11 @@ def test_any_number_and_parameter_against_mpmath(name, data):
     draw, reference = data.draw, REFERENCES[name]
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     kinds = {key: "fraction" if key in ("quantile", "level") else key for key in fl.get(name).params}
-    strict = {key: ALLOWED.get(key, ALLOWED["positive"]) for key in kinds}
+    if name == "focal":
+        kinds["alpha"] = "unit"
+    strict = {
+        key: ALLOWED.get(kind if kind == "unit" else key, ALLOWED["positive"]) for key, kind in kinds.items()
+    }
     params = {key: draw(any_number(kind, dtype).filter(strict[key])) for key, kind in kinds.items()}
     if name == "absolute_percentage_error":
         params["epsilon"] = draw(any_number("c", dtype))

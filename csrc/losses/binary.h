@@ -28,8 +28,7 @@ static FL_INLINE vgh logistic(real y, real s, params c)
     const real size = fl_fabs(s), up = R(1) - y, down = c.a * y, both = up + down;
     const real wrong = s > R(0) ? up : down, right = s > R(0) ? down : up;
     const real first = z.far.first, t = z.far.t.hi, second = z.far.second;
-    const real heavy = c.a * size, far = wrong * (wrong == R(0) ? R(0) : size); /* w y may underflow */
-    const real cost = fl_fma(both, z.log1p.lo, (s <= R(0)) & (heavy < FL_INF) ? heavy * y : far);
+    const real cost = fl_fma(both, z.log1p.lo, wrong * (wrong == R(0) ? R(0) : size));
     const real most = deep ? both * first * t : both, unit = deep ? second : z.log1p.hi;
     const real less = deep ? right * first * t : right, other = deep ? second : t;
     const pair sum = fl_fast_sum(R(1), z.t.hi), inverse = fl_inverse(fl_one_plus_unit(z.t));
