@@ -108,6 +108,17 @@ static FL_INLINE real fl_sum_error(real a, real b, real s)
     return (a - (s - v)) + (b - v);
 }
 
+/* a * b + c, rounded but once (nearly, where there is no FMA): for a last step that may not cost 1 ULP. */
+static FL_INLINE real fl_muladd(real a, real b, real c)
+{
+#if FL_HAS_FMA
+    return fl_fma(a, b, c);
+#else
+    const real p = a * b, s = p + c;
+    return s + (fl_sum_error(p, c, s) + fl_product_error(a, b, p));
+#endif
+}
+
 static FL_INLINE bits fl_to_bits(real x)
 {
     bits b;

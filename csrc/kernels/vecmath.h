@@ -181,7 +181,7 @@ static FL_INLINE pair fl_expm1_of(exp_parts e)
     const real s = e.s1 * e.s1 * e.s2, top = s - R(1), step = s * e.r, hi = top + step;
     /* s r^2/2 is rounded in the sum only: with s q this is 0.99 ULP */
     const real small = (step - (hi - top)) + fl_fma(s, fl_fma(e.r, e.r_lo, e.r_lo), (s - top) - R(1));
-    const pair less = fl_fast_sum(hi, fl_fma(R(0.5) * step, e.r, fl_fma(s, fl_cubic_rest(e.r), small)));
+    const pair less = fl_fast_sum(hi, fl_muladd(R(0.5) * step, e.r, fl_fma(s, fl_cubic_rest(e.r), small)));
     return fl_select(e.x > R(40), fl_exp_of(e), less);
 }
 
@@ -322,7 +322,7 @@ static FL_INLINE pair fl_log1p_unit(real t, real t_lo)
                poly = fl_fma(u, FL_LOG1P_UNIT_SLOPE(u), FL_LOG1P_UNIT_AT_CENTRE);
     const real most = R(0.75) * t;
     const real lost = FL_HAS_FMA ? fl_fma(R(0.75), t, -most) : (t - most) - R(0.25) * t;
-    return fl_pair(most, fl_fma(t, fl_fma(t, poly, fl_fma(t, R(-0.5), R(0.25))), lost + t_lo));
+    return fl_pair(most, fl_muladd(t, fl_fma(t, poly, fl_fma(t, R(-0.5), R(0.25))), lost + t_lo));
 }
 
 /* The same for 0 <= t <= e^-2, where half as many terms do. */
@@ -336,8 +336,8 @@ static FL_INLINE pair fl_log1p_small(real t, real t_lo)
 static FL_INLINE real fl_log_cosh_unit(pair square)
 {
     const real u = square.hi - FL_LOG_COSH_CENTRE, step = u * FL_LOG_COSH_SLOPE(u);
-    const real rest = fl_fma(square.hi, step, square.lo * FL_LOG_COSH_AT_CENTRE);
-    return fl_fma(square.hi, FL_LOG_COSH_AT_CENTRE, rest);
+    const real rest = fl_muladd(square.hi, step, square.lo * FL_LOG_COSH_AT_CENTRE);
+    return fl_muladd(square.hi, FL_LOG_COSH_AT_CENTRE, rest);
 }
 
 /* log1p on [0, 1] to twice the precision, for what is to be multiplied by more than a few. */
