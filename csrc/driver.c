@@ -155,7 +155,8 @@ static int run_block(const void *job_call, ptrdiff_t block, fl_room *s, fl_total
 
 double fl_constant(double k, int real_bytes)
 {
-    const double low = real_bytes == 8 ? DBL_MIN : FLT_MIN, high = real_bytes == 8 ? DBL_MAX : FLT_MAX;
+    const double low = real_bytes == 8 ? DBL_TRUE_MIN : FLT_TRUE_MIN,
+                 high = real_bytes == 8 ? DBL_MAX : FLT_MAX;
     const double size = fabs(k);
     if (k == 0 || !isfinite(k))
         return k;

@@ -1,6 +1,6 @@
 """What every loss must be: one mpmath expression each, with the inputs and parameters to try it on.
 
-The derivatives have no formulas here: they are taken numerically, in 800 digits.
+The derivatives have no formulas here: they are those of `jets.py`, in as many digits as it takes.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from mpmath import inf, log, log1p, mp, mpf, sqrt
+from jets import Jet, exp, expm1, jet, log, log1p, seen, sqrt
+from mpmath import inf, mp, mpf
 
-DIGITS = 800
+DIGITS = 60, 120, 700, 1400, 2800, 5600
 INF = float("inf")
 
 
@@ -28,7 +29,7 @@ class Reference:
 
 def softplus(s):
     # log1p of an exact exponential: mpmath keeps the tail at any size of s
-    return log1p(mp.exp(s)) if s <= 0 else s + log1p(mp.exp(-s))
+    return log1p(exp(s)) if s <= 0 else s + log1p(exp(-s))
 
 
 def sign_of(y):
@@ -56,21 +57,21 @@ def barron(y, p, alpha=1.0, c=1.0):
     if alpha == 0:
         return log1p(x2 / 2)
     if alpha == -INF:
-        return -mp.expm1(-x2 / 2)
+        return -expm1(-x2 / 2)
     b = abs(mpf(alpha) - 2)
-    return b / alpha * mp.expm1(mpf(alpha) / 2 * log1p(x2 / b))
+    return b / alpha * expm1(mpf(alpha) / 2 * log1p(x2 / b))
 
 
 def tweedie(y, s, power=1.5):
     q = mpf(power)
-    first = s if q == 2 else mp.exp((2 - q) * s) / (2 - q)
-    second = y * s if q == 1 else y * mp.exp((1 - q) * s) / (1 - q)
+    first = s if q == 2 else exp((2 - q) * s) / (2 - q)
+    second = y * s if q == 1 else y * exp((1 - q) * s) / (1 - q)
     return first - second
 
 
 def negative_binomial(y, s, dispersion=1.0):
     k = mpf(dispersion)
-    return (y + 1 / k) * log1p(k * mp.exp(s)) - y * s
+    return (y + 1 / k) * log1p(k * exp(s)) - y * s
 
 
 def binary_cross_entropy(y, p, base=None):
@@ -81,7 +82,7 @@ def binary_cross_entropy(y, p, base=None):
 def focal(y, s, gamma=2.0, alpha=None):
     m = sign_of(y) * s
     weight = 1 if alpha is None else mpf(alpha) if y > 0 else 1 - mpf(alpha)
-    return weight * mp.exp(-mpf(gamma) * softplus(m)) * softplus(-m)
+    return weight * exp(-mpf(gamma) * softplus(m)) * softplus(-m)
 
 
 REFERENCES = {
@@ -97,7 +98,7 @@ REFERENCES = {
         lambda y, p, delta=1.0: mpf(delta) ** 2 * (sqrt(1 + ((p - y) / mpf(delta)) ** 2) - 1),
         params=({}, {"delta": 0.125}, {"delta": 16.0}),
     ),
-    "log_cosh": Reference(lambda y, p: abs(p - y) + log1p(mp.exp(-2 * abs(p - y))) - log(2)),
+    "log_cosh": Reference(lambda y, p: abs(p - y) + log1p(exp(-2 * abs(p - y))) - log(2)),
     "pinball": Reference(
         lambda y, p, quantile=0.5: max(mpf(quantile) * (y - p), (mpf(quantile) - 1) * (y - p)),
         params=({}, {"quantile": 0.125}, {"quantile": 0.75}),
@@ -130,7 +131,7 @@ REFERENCES = {
         params=({}, {"c": 0.25}, {"c": 8.0}),
     ),
     "welsch": Reference(
-        lambda y, p, c=1.0: -(mpf(c) ** 2) / 2 * mp.expm1(-(((p - y) / mpf(c)) ** 2)),
+        lambda y, p, c=1.0: -(mpf(c) ** 2) / 2 * expm1(-(((p - y) / mpf(c)) ** 2)),
         params=({}, {"c": 0.25}, {"c": 8.0}),
     ),
     "geman_mcclure": Reference(
@@ -151,8 +152,8 @@ REFERENCES = {
             {"alpha": 3.0},
         ),
     ),
-    "poisson": Reference(lambda y, s: mp.exp(s) - y * s, labels="count"),
-    "gamma": Reference(lambda y, s: s + y * mp.exp(-s), labels="positive"),
+    "poisson": Reference(lambda y, s: exp(s) - y * s, labels="count"),
+    "gamma": Reference(lambda y, s: s + y * exp(-s), labels="positive"),
     "tweedie": Reference(
         tweedie,
         labels="positive",
@@ -185,7 +186,7 @@ REFERENCES = {
         lambda y, s: hinge_gap(y, s) ** 2 if sign_of(y) * s >= -1 else -4 * sign_of(y) * s, labels="binary"
     ),
     "perceptron": Reference(lambda y, s: max(-sign_of(y) * s, mpf(0)), labels="binary"),
-    "exponential": Reference(lambda y, s: y * mp.exp(-s) + (1 - y) * mp.exp(s), labels="unit"),
+    "exponential": Reference(lambda y, s: y * exp(-s) + (1 - y) * exp(s), labels="unit"),
     "focal": Reference(
         focal,
         labels="binary",
@@ -252,42 +253,44 @@ def _step(reference: Reference, y: Any, p: Any) -> Any:
     return min(abs(x) for x in corners if x) * mpf(10) ** -40
 
 
-def exact(reference: Reference, params: dict[str, Any], y: Any, p: Any) -> tuple[Any, Any, Any]:
-    """Value, first and second derivative at exact inputs, by differences in 800 digits.
+def _alike(a: Any, b: Any) -> bool:
+    return abs(a - b) <= abs(a) * mpf(10) ** -25
+
+
+def exact(
+    reference: Reference, params: dict[str, Any], y: Any, p: Any, digits: tuple[int, ...] = DIGITS
+) -> tuple[Any, Any, Any]:
+    """Value, first and second derivative at exact inputs, in more and more digits until these change nothing.
 
     At a kink the first derivative is the subgradient of least norm; None where there is no second.
     """
-    with mp.workdps(DIGITS):
-        y, p = mpf(y), mpf(p)
-
-        def f(x):
-            return mpf(reference.value(y, x, **params))
-
-        h = _step(reference, y, p)
-        low, middle, high = f(p - h), f(p), f(p + h)
-        left, right = (middle - low) / h, (high - middle) / h
-        first, second = (left + right) / 2, (right - left) / h
-        if abs(right - left) <= abs(left) * mpf(10) ** -20 or (p != y and reference.labels != "binary"):
-            return middle, first, second
-        # p is where a loss may have a kink, in itself or in its slope: look with a quarter of the step
-        near_left, near_right = (middle - f(p - h / 4)) / (h / 4), (f(p + h / 4) - middle) / (h / 4)
-        if abs(near_right - near_left) > abs(right - left) / 2:
-            return middle, mpf(0) if left * right < 0 else min(left, right, key=abs), None
-        curves = [(f(p + 2 * s * h) - 2 * f(p + s * h) + middle) / h**2 for s in (-1, 1)]
-        smooth = abs(curves[0] - curves[1]) <= abs(second) * mpf(10) ** -20
-        if abs(near_right - near_left) / (h / 4) < abs(second) / 2:
-            second = mpf(0)  # it shrinks with the step: what was seen is the step, not a curvature
-        return middle, first if abs(first) > h * abs(second) else mpf(0), second if smooth else None
+    y, p, before = mpf(y), mpf(p), None
+    for dps in digits:
+        with mp.workdps(dps):
+            seen.update(close=False, sided=False)
+            right = left = jet(reference.value(y, Jet(p, mpf(1)), **params))
+            if seen["sided"]:
+                below = jet(reference.value(y, Jet(p, mpf(-1)), **params))
+                left = Jet(below.v, -below.d, below.e)
+            found = [right.v, right.d, right.e, left.d, left.e]
+            if before and not seen["close"] and all(map(_alike, found, before)):
+                break
+            before = found
+    value, first, second, left, curve = found
+    with mp.workdps(60):
+        smooth = _alike(first, left)
+        slope = first if smooth else mpf(0) if first * left < 0 else min(first, left, key=abs)
+        return value, slope, second if smooth and _alike(second, curve) else None
 
 
 def condition(reference: Reference, params: dict[str, Any], y: float, p: float, output: int) -> Any:
     """What relative changes of the inputs do to an output: |p dF/dp| + |y dF/dy|."""
-    with mp.workdps(DIGITS):
+    with mp.workdps(DIGITS[-1]):
         y, p = mpf(float(y)), mpf(float(p))
         h = _step(reference, y, p) * mpf(10) ** 20
 
         def slope(dy, dp):
-            ends = [exact(reference, params, y + s * dy, p + s * dp)[output] for s in (-1, 1)]
+            ends = [exact(reference, params, y + s * dy, p + s * dp, DIGITS[-2:])[output] for s in (-1, 1)]
             return mpf(0) if None in ends else (ends[1] - ends[0]) / (2 * h)
 
         return abs(p * slope(0, h)) + abs(y * slope(h, 0))

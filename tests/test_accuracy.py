@@ -1,4 +1,4 @@
-"""Value, gradient and Hessian of every loss against 800-digit references, tails included.
+"""Value, gradient and Hessian of every loss against references of many digits, tails included.
 
 docs/accuracy.md states the largest error of each; no point of the references may exceed what it says, and it may
 say more than 2 units in the last place (ULP) of no loss but those of accuracy.BEYOND.

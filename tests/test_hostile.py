@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from references import LABELS, REFERENCES, SCORES, condition, exact, ulp, ulp_error
+from test_extremes import ALLOWED, wrong_ones
 
 import fastloss as fl
 
@@ -432,6 +433,39 @@ def test_any_call(name, data):
         assert array is None or results[i] is array
     for memory, copy in zip(memories, copies, strict=True):
         only_written([a for a, m in given_outs if m is memory], memory, copy)
+
+
+def any_number(kind, dtype):
+    width = np.dtype(dtype).itemsize * 8
+    low, high = {"probability": (0, 1), "unit": (0, 1), "fraction": (0, 1), "above -1": (-1, None)}.get(
+        kind, (None if kind in ("real", "alpha", "power") else 0, None)
+    )
+    allow = ALLOWED.get(kind, ALLOWED["positive"])
+    if kind == "binary":
+        return st.sampled_from([-1.0, 0.0, 1.0])
+    return st.floats(low, high, width=width, allow_nan=False, allow_infinity=False).filter(allow)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(COMMON, max_examples=15)
+@given(data=st.data())
+def test_any_number_and_parameter_against_mpmath(name, data):
+    draw, reference = data.draw, REFERENCES[name]
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    kinds = {key: "fraction" if key in ("quantile", "level") else key for key in fl.get(name).params}
+    if name == "focal":
+        kinds["alpha"] = "unit"
+    strict = {
+        key: ALLOWED.get(kind if kind == "unit" else key, ALLOWED["positive"]) for key, kind in kinds.items()
+    }
+    params = {key: draw(any_number(kind, dtype).filter(strict[key])) for key, kind in kinds.items()}
+    if name == "absolute_percentage_error":
+        params["epsilon"] = draw(any_number("c", dtype))
+    y, p = (
+        draw(hnp.arrays(dtype, 3, elements=any_number(kind, dtype)))
+        for kind in (reference.labels, reference.scores)
+    )
+    assert not wrong_ones(name, params, y, p)
 
 
 @pytest.mark.parametrize("name", REFERENCES)

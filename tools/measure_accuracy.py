@@ -39,9 +39,10 @@ Two losses raise a rounded logarithm to a power, and with it the error: `barron`
 -40, 8 at -200) and `focal` with `gamma` above 8 (2.1 ULP at 10).
 
 Parameters are rounded to the dtype of the computation, and so are constants that come from them, such as 1 - quantile
-or 1/ln(base): the references have parameters that both dtypes hold. Parameters so extreme that a product of them and
-the data leaves the range, such as a `c` of 1e-20 or a `pos_weight` of 1e38 in float32, may cost the tails of a loss;
-[guarantees.md](guarantees.md#what-is-not-promised) lists them.
+or 1/ln(base): the references have parameters that both dtypes hold. Parameters from all over the range have the same
+bounds (`tests/test_extremes.py`), but for 0.7 ULP more for each unit of the exponent of a power. A few so extreme
+that a product of them and the data leaves the range, such as a `pos_weight` of 1e38 in float32, may cost the tails of
+a loss; [guarantees.md](guarantees.md#what-is-not-promised) lists them.
 
 `python tools/measure_accuracy.py` writes this page, and `tests/test_accuracy.py` fails if a point of the references
 exceeds it.

@@ -60,8 +60,8 @@ static FL_INLINE pair fl_times(pair a, pair b)
  * where there is no fused multiply-add. */
 static FL_INLINE real fl_times_rounded(pair a, pair b)
 {
-    const real product = fl_fma(a.hi, b.hi, fl_fma(a.hi, b.lo, a.lo * b.hi));
-    return product == product ? product : a.hi * b.hi;
+    const real low = fl_fma(a.hi, b.lo, a.lo * b.hi);
+    return fl_fma(a.hi, b.hi, fl_fabs(low) < FL_INF ? low : R(0));
 }
 
 static FL_INLINE pair fl_scale(real w, pair a)

@@ -35,6 +35,7 @@ typedef uint32_t bits;
 #define FL_MAGIC 0x1.8p23f
 #define FL_MIN_NORMAL 0x1p-126f
 #define FL_MAX 0x1.fffffep127f
+#define FL_ROOT_MAX 0x1p64f /* sqrt(2^128) */
 #define fl_sqrt __builtin_sqrtf
 #define fl_fabs __builtin_fabsf
 #define fl_copysign __builtin_copysignf
@@ -46,6 +47,7 @@ typedef uint64_t bits;
 #define FL_MAGIC 0x1.8p52
 #define FL_MIN_NORMAL 0x1p-1022
 #define FL_MAX 0x1.fffffffffffffp1023
+#define FL_ROOT_MAX 0x1p512
 #define fl_sqrt __builtin_sqrt
 #define fl_fabs __builtin_fabs
 #define fl_copysign __builtin_copysign
@@ -104,6 +106,17 @@ static FL_INLINE real fl_sum_error(real a, real b, real s)
 {
     const real v = s - a;
     return (a - (s - v)) + (b - v);
+}
+
+/* a * b + c, rounded but once (nearly, where there is no FMA): for a last step that may not cost 1 ULP. */
+static FL_INLINE real fl_muladd(real a, real b, real c)
+{
+#if FL_HAS_FMA
+    return fl_fma(a, b, c);
+#else
+    const real p = a * b, s = p + c;
+    return s + (fl_sum_error(p, c, s) + fl_product_error(a, b, p));
+#endif
 }
 
 static FL_INLINE bits fl_to_bits(real x)

@@ -46,8 +46,12 @@
 #if FL_BITS == 32
 #define FL_LN2_HI 0x1.63p-1f
 #define FL_LN2_LO -0x1.bd0106p-13f
-#define FL_EXP_LIMIT 174.0f /* beyond: 0 or inf, also times any finite factor but the tiniest */
-#define FL_EXP_ZERO 130.0f  /* e^-130 times some thousands is far below the least subnormal */
+#define FL_UP 48
+#define FL_EXP_LIMIT 194.0f /* beyond: 0 or inf, also times any finite factor */
+#define FL_DEEP 64.0f
+#define FL_FAR 155
+#define FL_FIRST 64
+#define FL_EXP_ZERO 130.0f /* e^-130 times some thousands is far below the least subnormal */
 #define FL_EXP_TAIL(r) P3(r, 0x1.55549ep-3, 0x1.5554c2p-5, 0x1.123248p-7, 0x1.6d7804p-10)
 #define FL_LOG_POLY(z) P3(z, 0x1.555556p-1, 0x1.9999ecp-2, 0x1.245ba6p-2, 0x1.ddf01ap-3)
 #define FL_LOG1P_UNIT_CENTRE 0x1p-1f
@@ -71,7 +75,11 @@
 #else
 #define FL_LN2_HI 0x1.62e42feep-1
 #define FL_LN2_LO 0x1.a39ef35793c76p-33
-#define FL_EXP_LIMIT 1414.0
+#define FL_UP 96
+#define FL_EXP_LIMIT 1456.0
+#define FL_DEEP 400.0
+#define FL_FAR 1080
+#define FL_FIRST 512
 #define FL_EXP_ZERO 770.0
 #define FL_EXP_TAIL(r)                                                                             \
     P8(r, 0x1.555555555555bp-3, 0x1.55555555535a9p-5, 0x1.111111110ea98p-7, 0x1.6c16c17bb6799p-10, \
@@ -120,13 +128,15 @@
     fl_fma((t) - FL_LOG1P_CENTRE, FL_LOG1P_SLOPE((t) - FL_LOG1P_CENTRE), FL_LOG1P_AT_CENTRE)
 #define FL_LOG2E R(1.44269504088896340736)
 
+#define FL_TWO_TO(n) fl_from_bits((bits)(FL_BIAS + (n)) << FL_MANTISSA)
+
 /* e^r - 1 - r, and that less r^2/2. */
 static FL_INLINE real fl_exp_rest(real r) { return r * r * fl_fma(r, FL_EXP_TAIL(r), R(0.5)); }
 static FL_INLINE real fl_cubic_rest(real r) { return r * r * r * FL_EXP_TAIL(r); }
 
-/* e^x = (1 + r + r_lo + q) * s1 * s2 with x = k ln 2 + r + r_lo. q is small against 1 + r, so that adding it
- * last makes one rounding of it all; r_lo only counts for e^x - 1. 2^k comes in two halves, so that results
- * in the subnormal range and close to overflow are right. */
+/* e^x = (1 + r + r_lo + q) * s1 * s1 * s2 with x = k ln 2 + r + r_lo. q is small against 1 + r, so that
+ * adding it last makes one rounding of it all; r_lo only counts for e^x - 1. 2^k comes as s1 s1 s2, as it may
+ * be beyond the range where a factor brings the result back. */
 typedef struct {
     real r, r_lo, q, s1, s2, x;
 } exp_parts;
@@ -136,12 +146,12 @@ static FL_INLINE exp_parts fl_exp_parts(pair x)
     const real h = fl_clip(x.hi, -FL_EXP_LIMIT, FL_EXP_LIMIT);
     const real k = fl_fma(h, FL_LOG2E, FL_MAGIC) - FL_MAGIC;
     const real t = fl_fma(k, -FL_LN2_HI, h), c = fl_fma(k, FL_LN2_LO, h == x.hi ? -x.lo : R(0)), r = t - c;
-    const real half = fl_fma(k, R(0.5), FL_MAGIC);
-    const real rest = (k - (half - FL_MAGIC)) + FL_MAGIC;
+    const real part = fl_fma(k, R(0.275), FL_MAGIC);
+    const real rest = fl_fma(part - FL_MAGIC, R(-2), k) + FL_MAGIC;
     return (exp_parts){ .r = r,
                         .r_lo = (t - r) - c,
                         .q = fl_exp_rest(r),
-                        .s1 = fl_from_bits((fl_to_bits(half) + FL_BIAS) << FL_MANTISSA),
+                        .s1 = fl_from_bits((fl_to_bits(part) + FL_BIAS) << FL_MANTISSA),
                         .s2 = fl_from_bits((fl_to_bits(rest) + FL_BIAS) << FL_MANTISSA),
                         .x = h };
 }
@@ -156,32 +166,53 @@ static FL_INLINE pair fl_mantissa(real r, real q)
 static FL_INLINE pair fl_exp_of(exp_parts e)
 {
     const pair m = fl_mantissa(e.r, e.q);
-    return fl_pair((m.hi * e.s1) * e.s2, (m.lo * e.s1) * e.s2);
+    const real s = e.s1 * e.s1;
+    return fl_pair((m.hi * s) * e.s2, (m.lo * s) * e.s2);
 }
 
 /* In one number: rounded before the factor 2^k, which may leave the range. */
-static FL_INLINE real fl_exp_rounded(exp_parts e) { return (fl_mantissa(e.r, e.q).hi * e.s1) * e.s2; }
+static FL_INLINE real fl_exp_rounded(exp_parts e)
+{
+    return (fl_mantissa(e.r, e.q).hi * (e.s1 * e.s1)) * e.s2;
+}
 
 static FL_INLINE pair fl_expm1_of(exp_parts e)
 {
-    const real s = e.s1 * e.s2, top = s - R(1), step = s * e.r, hi = top + step;
+    const real s = e.s1 * e.s1 * e.s2, top = s - R(1), step = s * e.r, hi = top + step;
     /* s r^2/2 is rounded in the sum only: with s q this is 0.99 ULP */
     const real small = (step - (hi - top)) + fl_fma(s, fl_fma(e.r, e.r_lo, e.r_lo), (s - top) - R(1));
-    const pair less = fl_fast_sum(hi, fl_fma(R(0.5) * step, e.r, fl_fma(s, fl_cubic_rest(e.r), small)));
+    const pair less = fl_fast_sum(hi, fl_muladd(R(0.5) * step, e.r, fl_fma(s, fl_cubic_rest(e.r), small)));
     return fl_select(e.x > R(40), fl_exp_of(e), less);
 }
 
 static FL_INLINE real fl_exp(real x) { return fl_exp_rounded(fl_exp_parts(fl_exact(x))); }
 static FL_INLINE real fl_expm1(real x) { return fl_rounded(fl_expm1_of(fl_exp_parts(fl_exact(x)))); }
 
-/* e^-a for a >= 0 (less a small a_lo). 2^FL_LIFT e^-a is normal wherever e^-a is not 0, so that a factor can
- * be applied before the result sinks into the subnormal range; fl_lowered brings it down. */
+/* e^-a for a >= 0 (less a small a_lo) is mantissa * 2^k, with r and q as above and magic = k + FL_MAGIC. */
+typedef struct {
+    real r, q, magic, unused[2];
+} exp_minus_reduced;
+
+static FL_INLINE exp_minus_reduced fl_exp_minus_reduced(real a, real a_lo)
+{
+    const real magic = fl_fma(a, -FL_LOG2E, FL_MAGIC), k = magic - FL_MAGIC;
+    const real r = fl_fma(k, -FL_LN2_HI, -a) - fl_fma(k, FL_LN2_LO, a_lo);
+    return (exp_minus_reduced){ .r = r, .q = fl_exp_rest(r), .magic = magic };
+}
+
+/* 2^lift e^-a, or 0 where a is above some limit. */
+static FL_INLINE pair fl_exp_minus_lifted(exp_minus_reduced e, real lift, int zero)
+{
+    const real scale = fl_from_bits((fl_to_bits(e.magic + lift) + FL_BIAS) << FL_MANTISSA);
+    const pair m = fl_mantissa(e.r, e.q);
+    return fl_pair(zero ? R(0) : m.hi * scale, zero ? R(0) : m.lo * scale);
+}
+
+/* 2^FL_LIFT e^-a is normal wherever e^-a is not 0, so that a small factor can be applied before the result
+ * sinks into the subnormal range; fl_lowered brings it down. */
 #define FL_LIFT (FL_MANTISSA + 40)
 
-static FL_INLINE real fl_lowered(real x)
-{
-    return x * fl_from_bits((bits)(FL_BIAS - FL_LIFT) << FL_MANTISSA);
-}
+static FL_INLINE real fl_lowered(real x) { return x * FL_TWO_TO(-FL_LIFT); }
 
 typedef struct {
     pair lifted, minus_one; /* 2^FL_LIFT e^-a, and e^-a - 1 */
@@ -189,32 +220,65 @@ typedef struct {
 
 static FL_INLINE exp_minus fl_exp_minus_parts(real a, real a_lo)
 {
-    const real magic = fl_fma(a, -FL_LOG2E, FL_MAGIC), k = magic - FL_MAGIC;
-    const real r = fl_fma(k, -FL_LN2_HI, -a) - fl_fma(k, FL_LN2_LO, a_lo), q = fl_exp_rest(r);
-    const real scale = fl_from_bits((fl_to_bits(magic) + (FL_BIAS + FL_LIFT)) << FL_MANTISSA);
-    const real s = fl_lowered(scale), top = s - R(1), step = s * r, hi = top + step;
-    const pair m = fl_mantissa(r, q),
-               less =
-                   fl_fast_sum(hi, fl_fma(R(0.5) * step, r, fl_fma(s, fl_cubic_rest(r), step - (hi - top))));
+    const exp_minus_reduced e = fl_exp_minus_reduced(a, a_lo);
     const int zero = a > FL_EXP_ZERO;
-    return (exp_minus){ .lifted = fl_select(zero, fl_exact(R(0)), fl_pair(m.hi * scale, m.lo * scale)),
+    const real s = fl_lowered(fl_from_bits((fl_to_bits(e.magic) + (FL_BIAS + FL_LIFT)) << FL_MANTISSA));
+    const real top = s - R(1);
+    const real step = s * e.r, hi = top + step;
+    const real rest = fl_fma(s, fl_cubic_rest(e.r), step - (hi - top));
+    const pair less = fl_fast_sum(hi, fl_fma(R(0.5) * step, e.r, rest));
+    return (exp_minus){ .lifted = fl_exp_minus_lifted(e, R(FL_LIFT), zero),
                         .minus_one = fl_select(zero, fl_exact(R(-1)), less) };
 }
 
-/* w e^x without overflow or underflow of e^x before w is applied. 0 for w = 0 and 0 for x far below 0,
- * whatever the other is. */
-static FL_INLINE pair fl_times_exp_of(pair w, exp_parts e)
+/* e^-a that may have a factor of any size: a deep one is 2^FL_FAR e^-a, and comes down in two steps. The
+ * first is applied to the factor, which stays normal where the product is not 0, and so that nothing
+ * overflows; the second to the product. e^-a beside 1 is lost where it is deep. */
+typedef struct {
+    pair t; /* e^-a, or lifted where it is deep */
+    real first, second;
+    int deep;
+} tail;
+
+static FL_INLINE tail fl_tail(real a)
 {
-    const pair m = fl_mantissa(e.r, e.q);
-    const pair inside = fl_times(fl_pair(m.hi * e.s1, m.lo * e.s1), w);
-    /* lo is made small first: below the normal range both parts are rounded to the same unit */
-    const real hi = fl_rounded(inside), lo = inside.lo - (hi - inside.hi);
-    const real limit = e.x >= FL_EXP_LIMIT ? fl_term(w.hi, FL_INF) : R(0);
-    const int outside = (e.x >= FL_EXP_LIMIT) | (e.x <= -FL_EXP_LIMIT);
-    return fl_pair(outside ? limit : hi * e.s2, outside ? R(0) : lo * e.s2);
+    const int deep = a > FL_DEEP;
+    return (tail){ .t = fl_exp_minus_lifted(fl_exp_minus_reduced(a, R(0)), deep ? R(FL_FAR) : R(0),
+                                            a > FL_EXP_LIMIT),
+                   .first = deep ? FL_TWO_TO(-FL_FIRST) : R(1),
+                   .second = deep ? FL_TWO_TO(FL_FIRST - FL_FAR) : R(1),
+                   .deep = deep };
 }
 
-static FL_INLINE pair fl_times_exp(real w, pair x) { return fl_times_exp_of(fl_exact(w), fl_exp_parts(x)); }
+/* w e^x without overflow or underflow of e^x before w is applied. 0 for w = 0 and 0 for x far below 0,
+ * whatever the other is. w is first taken away from both ends of the range: then the product with the
+ * mantissa is exact, and overflows only where the result does, as does that with one more factor of ordinary
+ * size. */
+static FL_INLINE real fl_times_exp_up(real w, exp_parts e)
+{
+    return e.s1 * fl_choose(fl_fabs(w) < R(1024), FL_TWO_TO(FL_UP), FL_TWO_TO(-FL_MANTISSA));
+}
+
+static FL_INLINE pair fl_times_exp_down(pair inside, real w, exp_parts e)
+{
+    const real down = e.s2 * fl_choose(fl_fabs(w) < R(1024), FL_TWO_TO(-FL_UP), FL_TWO_TO(FL_MANTISSA));
+    /* lo is made small first: below the normal range both parts are rounded to the same unit */
+    const real hi = fl_rounded(inside), lo = inside.lo - (hi - inside.hi);
+    const int zero = e.x <= -FL_EXP_LIMIT; /* also of an infinite w */
+    return fl_pair(zero ? R(0) : hi * e.s1 * down, zero ? R(0) : lo * e.s1 * down);
+}
+
+static FL_INLINE pair fl_times_exp_of(pair w, exp_parts e)
+{
+    const real up = fl_times_exp_up(w.hi, e);
+    return fl_times_exp_down(fl_times(fl_pair(w.hi * up, w.lo * up), fl_mantissa(e.r, e.q)), w.hi, e);
+}
+
+static FL_INLINE pair fl_times_exp(real w, pair x)
+{
+    const exp_parts e = fl_exp_parts(x);
+    return fl_times_exp_down(fl_scale(w * fl_times_exp_up(w, e), fl_mantissa(e.r, e.q)), w, e);
+}
 
 /* log(u + c) for |c| <= ulp(u). fdlibm's reduction: u = 2^k (1 + f), s = f / (2 + f). */
 static FL_INLINE pair fl_log_pair(real u, real c)
@@ -258,7 +322,7 @@ static FL_INLINE pair fl_log1p_unit(real t, real t_lo)
                poly = fl_fma(u, FL_LOG1P_UNIT_SLOPE(u), FL_LOG1P_UNIT_AT_CENTRE);
     const real most = R(0.75) * t;
     const real lost = FL_HAS_FMA ? fl_fma(R(0.75), t, -most) : (t - most) - R(0.25) * t;
-    return fl_pair(most, fl_fma(t, fl_fma(t, poly, fl_fma(t, R(-0.5), R(0.25))), lost + t_lo));
+    return fl_pair(most, fl_muladd(t, fl_fma(t, poly, fl_fma(t, R(-0.5), R(0.25))), lost + t_lo));
 }
 
 /* The same for 0 <= t <= e^-2, where half as many terms do. */
@@ -272,8 +336,8 @@ static FL_INLINE pair fl_log1p_small(real t, real t_lo)
 static FL_INLINE real fl_log_cosh_unit(pair square)
 {
     const real u = square.hi - FL_LOG_COSH_CENTRE, step = u * FL_LOG_COSH_SLOPE(u);
-    const real rest = fl_fma(square.hi, step, square.lo * FL_LOG_COSH_AT_CENTRE);
-    return fl_fma(square.hi, FL_LOG_COSH_AT_CENTRE, rest);
+    const real rest = fl_muladd(square.hi, step, square.lo * FL_LOG_COSH_AT_CENTRE);
+    return fl_muladd(square.hi, FL_LOG_COSH_AT_CENTRE, rest);
 }
 
 /* log1p on [0, 1] to twice the precision, for what is to be multiplied by more than a few. */

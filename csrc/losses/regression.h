@@ -126,7 +126,13 @@ static FL_INLINE vgh expectile(real y, real p, params c)
 {
     const pair r = fl_sum(p, -y);
     const real w = r.hi > R(0) ? c.b : c.a;
-    return (vgh){ .value = fl_rounded(fl_times(fl_scale(R(0.5) * w, r), r)), .grad = w * r.hi, .hess = w };
+    /* a tiny w times r would sink into the subnormal range before the other r lifts it */
+    const int tiny = fl_at_most(c.a, c.b) < R(1) / FL_ROOT_MAX;
+    const real up = fl_choose(tiny, FL_ROOT_MAX, R(1)), down = R(1) / up;
+    const pair first = fl_scale(R(0.5) * up * w, r);
+    return (vgh){ .value = fl_rounded(fl_times(first, fl_pair(down * r.hi, down * r.lo))),
+                  .grad = w * r.hi,
+                  .hess = w };
 }
 
 /* c.a = epsilon. Vapnik (1995). */
@@ -186,8 +192,9 @@ static FL_INLINE vgh fair(real y, real p, params c)
     const pair w = fl_inverse(fl_one_plus(u.m));
     const pair x = fl_quotient(u.size, fl_exact(c.a));
     const pair log1p = fl_log_of(fl_plus(fl_exact(R(1)), fl_pair(fl_at_most(x.hi, FL_MAX), x.lo)));
-    const pair far = fl_scale(c.a, fl_plus(u.size, fl_scale(-c.a, log1p)));
-    const pair near = fl_scale(-FL_LOG1P_POLY(u.m.hi), fl_times(u.size, u.size));
+    const pair less = fl_scale(-c.a, log1p); /* finite, so that inf - less is inf */
+    const pair far = fl_scale(c.a, fl_plus(u.size, fl_pair(fl_at_least(less.hi, -FL_MAX), less.lo)));
+    const pair near = fl_times(fl_scale(-FL_LOG1P_POLY(u.m.hi), u.size), u.size);
     return (vgh){ .value = fl_rounded(fl_select(u.far, far, near)),
                   .grad = fl_signed(fl_times(u.near, w), u.r),
                   .hess = fl_rounded(fl_times(fl_one_or(u.far, fl_times(u.m, u.m)), fl_times(w, w))) };
@@ -202,11 +209,11 @@ static FL_INLINE vgh cauchy(real y, real p, params c)
     const real z = m2.hi, h = R(0.5) * z * FL_LOG1P_POLY(z);
     const int huge = x.hi > R(0x1p40);
     const pair square = fl_plus(fl_exact(R(1)), fl_times(x, x));
-    const real root = fl_sqrt(u.size.hi) / fl_sqrt(c.a);
+    const real root = fl_sqrt(u.size.hi) / fl_sqrt(fl_at_least(c.a, FL_MIN_NORMAL)); /* below, c^2 is 0 */
     const pair log = fl_log_of(fl_select(huge, fl_exact(root), square));
-    const pair log1p = fl_pair(huge ? R(4) * log.hi : log.hi, huge ? R(4) * log.lo : log.lo);
-    const pair far = fl_scale(c.a, fl_scale(R(0.5) * c.a, log1p));
-    const pair near = fl_times(fl_fast_sum(R(0.5), h), fl_times(u.size, u.size));
+    const pair half = fl_pair((huge ? R(2) : R(0.5)) * log.hi, (huge ? R(2) : R(0.5)) * log.lo);
+    const pair far = fl_scale(c.a, fl_scale(c.a, half));
+    const pair near = fl_times(fl_times(fl_fast_sum(R(0.5), h), u.size), u.size);
     const pair w = fl_inverse(u.square);
     const pair bend = fl_times(fl_one_plus(fl_negative(u.m)), fl_one_plus(u.m)); /* 1 - m^2 */
     return (vgh){ .value = fl_rounded(fl_select(u.far, far, near)),
@@ -220,7 +227,7 @@ static FL_INLINE vgh welsch(real y, real p, params c)
 {
     const pair r = fl_sum(p, -y), x = fl_quotient(r, fl_exact(c.a)), x2 = fl_times(x, x);
     const exp_parts parts = fl_exp_parts(fl_negative(x2));
-    const pair near = fl_scale(R(0.5) - R(0.25) * x2.hi, fl_times(r, r)); /* to rounding; x^2 may underflow */
+    const pair near = fl_times(fl_scale(R(0.5) - R(0.25) * x2.hi, r), r); /* to rounding; x^2 may underflow */
     const pair far = fl_scale(c.a, fl_scale(R(-0.5) * c.a, fl_expm1_of(parts)));
     const pair curve = fl_plus(fl_exact(R(1)), fl_pair(R(-2) * x2.hi, R(-2) * x2.lo));
     return (vgh){ .value = fl_rounded(fl_select(x2.hi < FL_TINY, near, far)),
@@ -237,10 +244,10 @@ static FL_INLINE vgh geman_mcclure(real y, real p, params c)
     const pair one = fl_exact(R(1)), three = fl_exact(R(-3));
     const pair bend_near = fl_plus(one, fl_times(three, m2));
     const pair bend_far = fl_times(m2, fl_plus(three, m2));
-    return (vgh){ .value = R(0.5) * fl_times_rounded(u.near, fl_times(u.near, w)),
-                  .grad = fl_copysign(fl_times_rounded(fl_select(u.far, fall, u.size), w2), u.r.hi),
-                  .hess =
-                      fl_rounded(fl_times(fl_times(fl_select(u.far, bend_far, bend_near), fl_times(w2, w)),
+    return (
+        vgh){ .value = fl_times_rounded(fl_pair(R(0.5) * u.near.hi, R(0.5) * u.near.lo), fl_times(u.near, w)),
+              .grad = fl_copysign(fl_times_rounded(fl_select(u.far, fall, u.size), w2), u.r.hi),
+              .hess = fl_rounded(fl_times(fl_times(fl_select(u.far, bend_far, bend_near), fl_times(w2, w)),
                                           fl_one_or(u.far, m2))) };
 }
 
@@ -250,53 +257,92 @@ static FL_INLINE vgh tukey_biweight(real y, real p, params c)
     const scaled u = fl_scaled(y, p, c.a);
     const pair one = fl_exact(R(1)), half = fl_exact(R(0.5)), six = fl_exact(R(6));
     const pair z = fl_times(u.m, u.m), gap = fl_times(fl_one_plus(fl_negative(u.m)), fl_one_plus(u.m));
+    const int outside = u.far | (gap.hi < R(0)); /* the rounded |r| may be c where r is beyond */
     const pair inner = fl_plus(half, fl_negative(fl_ratio(z, six)));
     const pair height = fl_plus(half, fl_negative(fl_times(z, inner))); /* (3 - 3z + z^2) / 6 */
     const pair inside = fl_times(u.size, fl_times(u.size, height));
     const pair bend =
         fl_plus(one, fl_pair(R(-5) * z.hi, R(-5) * z.lo + fl_product_error(R(-5), z.hi, R(-5) * z.hi)));
     return (vgh){ .value = fl_rounded(fl_select(u.far, fl_scale(c.a, fl_ratio(fl_exact(c.a), six)), inside)),
-                  .grad = u.far ? R(0) : fl_signed(fl_times(fl_times(u.size, gap), gap), u.r),
-                  .hess = u.far ? R(0) : fl_rounded(fl_times(gap, bend)) };
+                  .grad = outside ? R(0) : fl_signed(fl_times(fl_times(u.size, gap), gap), u.r),
+                  .hess = outside ? R(0) : fl_rounded(fl_times(gap, bend)) };
+}
+
+/* (1 + x^2/b)^(b/2) is e^(x^2/2) to rounding, where that is a number, from this b on. */
+#define FL_EXP_POWER ((real)((bits)1 << (FL_MANTISSA + 8)) * R(64))
+
+/* x = 2^k m with 1 <= m < 2, for a positive, finite x. */
+typedef struct {
+    real m, k, unused[3];
+} split;
+
+static FL_INLINE split fl_split(real x)
+{
+    const int small = x < FL_MIN_NORMAL;
+    const bits b = fl_to_bits(x * fl_choose(small, R(1) / FL_MIN_NORMAL, R(1)));
+    const real biased = fl_from_bits((b >> FL_MANTISSA) + fl_to_bits(FL_MAGIC)) - FL_MAGIC;
+    const bits fraction = b & (((bits)1 << FL_MANTISSA) - 1);
+    return (split){ .m = fl_from_bits(fraction | ((bits)FL_BIAS << FL_MANTISSA)),
+                    .k = biased - R(FL_BIAS) - fl_choose(small, R(FL_BIAS - 1), R(0)) };
 }
 
 /* c.a = alpha, c.b = b = |alpha - 2|, c.c = c, c.d = log b. With z = x^2/b and L = log1p(z):
- * b/alpha (e^(alpha L/2) - 1). alpha = 2, 0 and -inf are its limits. Barron (2019). */
+ * b/alpha (e^(alpha L/2) - 1). alpha = 2, 0 and -inf are its limits. Barron (2019). With c = 2^k m, the 2^k
+ * go into the exponents: neither 1/c nor the power need be in the range where their product is. */
 static FL_INLINE vgh barron(real y, real p, params c)
 {
-    const int square = c.a == R(2), log_limit = c.a == R(0), exp_limit = c.a == -FL_INF;
-    const pair one = fl_exact(R(1)), alpha = fl_exact(c.a), b = fl_exact(c.b), scale = fl_exact(c.c);
-    const pair r = fl_sum(p, -y), x = fl_quotient(r, scale), x2 = fl_times(x, x), z = fl_quotient(x2, b);
-    const int huge = z.hi > R(0x1p60), vast = fl_fabs(x.hi) == FL_INF;
-    /* log1p(z); for huge z 2 log|x| - log b, and for x beyond the range from square roots */
-    const pair size = fl_select(vast, fl_exact(fl_sqrt(fl_fabs(r.hi)) / fl_sqrt(c.c)), fl_magnitude(x));
-    const pair log = fl_log_of(fl_select(huge, size, fl_plus(one, z)));
-    const real times = vast ? R(4) : R(2);
-    const pair wide = fl_plus(fl_pair(times * log.hi, times * log.lo), fl_exact(-c.d));
+    const int square = c.a == R(2), log_limit = c.a == R(0), exp_limit = fl_fabs(c.a) > FL_EXP_POWER,
+              linear = c.a == R(1);
+    const real sign = fl_choose(c.a < R(0), R(-1), R(1)),
+               lift = fl_choose(c.c < R(1) / FL_ROOT_MAX, FL_ROOT_MAX, R(1));
+    const split scale = fl_split(c.c);
+    const pair one = fl_exact(R(1)), none = fl_exact(R(0)), b = fl_exact(c.b), m = fl_exact(scale.m);
+    const pair back = fl_fast_sum(-scale.k * FL_LN2_HI, -scale.k * FL_LN2_LO);
+    const pair r = fl_sum(p, -y), x = fl_quotient(fl_pair(lift * r.hi, lift * r.lo), fl_exact(lift * c.c));
+    const pair x2 = fl_times(x, x), z = fl_quotient(x2, b);
+    const int huge = z.hi > R(0x1p60), infinite = fl_fabs(r.hi) == FL_INF;
+    /* x may be subnormal where x/c is not: then r/c^2, with r brought out of the subnormal range */
+    const int near = (c.c < R(1)) & (c.c >= R(1) / FL_ROOT_MAX);
+    const int small = fl_fabs(r.hi) < R(1);
+    const real bits_up = small ? R(FL_MANTISSA + 2) : R(0), raised = small ? R(1) / FL_TINY : R(1);
+    const pair sunk = fl_pair(-bits_up * FL_LN2_HI, -bits_up * FL_LN2_LO);
+    const pair over = fl_quotient(fl_pair(raised * r.hi, raised * r.lo), m);
+    /* log1p(z); for huge z 2 log|x| - log b, as x may be beyond the range */
+    const pair log = fl_log_of(fl_select(huge, fl_quotient(fl_magnitude(r), m), fl_plus(one, z)));
+    const pair log_x = fl_plus(log, back);
+    const pair wide = fl_plus(fl_pair(R(2) * log_x.hi, R(2) * log_x.lo), fl_exact(-c.d));
     const pair log1p_z = fl_select(huge, wide, log);
-    const pair gauss = fl_pair(R(-0.5) * x2.hi, R(-0.5) * x2.lo);
+    const pair gauss = fl_pair(R(0.5) * sign * x2.hi, R(0.5) * sign * x2.lo);
     const pair up = fl_choose_pair(exp_limit, gauss, fl_scale(R(0.5) * c.a, log1p_z));
-    const pair down = fl_choose_pair(exp_limit, gauss, fl_times(fl_sum(R(0.5) * c.a, R(-1)), log1p_z));
-    const exp_parts rise = fl_exp_parts(up), power = fl_exp_parts(down);
-    const pair weight = fl_choose_pair(exp_limit, fl_exact(R(-1)), fl_quotient(b, alpha));
+    const pair fall = fl_times(fl_sum(R(0.5) * c.a, R(-1)), log1p_z);
+    const pair down = fl_choose_pair(square, none, fl_choose_pair(exp_limit, gauss, fall));
+    const exp_parts rise = fl_exp_parts(up);
+    const pair weight = fl_choose_pair(exp_limit, fl_exact(sign), fl_quotient(b, fl_exact(c.a)));
     const pair full =
         fl_select(rise.x > R(40), fl_times_exp_of(weight, rise), fl_times(weight, fl_expm1_of(rise)));
-    const pair value = fl_choose_pair(log_limit, log1p_z, full);
+    /* for tiny alpha L, where b/alpha may overflow; b/2 is 1 for alpha = 0 */
+    const pair level = fl_scale(R(0.5) * c.b, log1p_z);
+    const pair value = fl_choose_pair(log_limit, level, fl_select(fl_fabs(up.hi) < FL_TINY, level, full));
     const pair half = fl_times(fl_scale(R(0.5), x), x); /* every alpha's value, to rounding, for tiny x */
-    const real limit = fl_choose(c.a > R(1), FL_INF, fl_choose(c.a == R(1), R(1), R(0)));
-    const pair far = fl_exp_of(
-        fl_exp_parts(fl_plus(down, fl_scale(vast ? R(2) : R(1), log)))); /* as x e^down might overflow */
-    const real infinite = fl_fabs(r.hi) == FL_INF ? limit : fl_rounded(far);
-    const pair slope = fl_select(huge, fl_exact(fl_copysign(infinite, r.hi)), fl_times_exp_of(x, power));
+    const int logs = huge & !square;
+    const pair factor = fl_select(logs, fl_exact(fl_copysign(R(1), r.hi)), fl_choose_pair(near, over, x));
+    const pair lost = fl_select(logs, log_x, fl_choose_pair(near, fl_plus(back, sunk), none));
+    const pair steep =
+        fl_times_exp_of(fl_quotient(factor, m), fl_exp_parts(fl_plus(fl_plus(down, back), lost)));
+    const real limit = fl_choose(c.a > R(1), FL_INF, fl_choose(c.a == R(1), R(1) / c.c, R(0)));
     const int beyond = z.hi > R(1);
     const pair slant = fl_sum(c.a, R(-1)), low = fl_select(beyond, fl_quotient(one, z), z);
     const pair top = fl_select(beyond, fl_plus(slant, low), fl_plus(one, fl_times(slant, low)));
     const pair bend =
-        fl_choose_pair(exp_limit, fl_plus(one, fl_negative(x2)), fl_ratio(top, fl_one_plus(low)));
-    const pair curve = fl_quotient(fl_quotient(fl_choose_pair(square, one, bend), scale), scale);
-    return (vgh){ .value = fl_rounded(fl_choose_pair(square, half, fl_select(x2.hi < FL_TINY, half, value))),
-                  .grad = fl_rounded(fl_quotient(fl_choose_pair(square, x, slope), scale)),
-                  .hess = fl_rounded(fl_choose_pair(square, curve, fl_times_exp_of(curve, power))) };
+        fl_choose_pair(exp_limit, fl_plus(one, fl_scale(sign, x2)), fl_ratio(top, fl_one_plus(low)));
+    const pair curve = fl_quotient(fl_choose_pair(square | linear, one, bend), fl_product(scale.m, scale.m));
+    /* for alpha = 1 all of it is one power, and (alpha - 1) + 1/z is 0 where z overflows */
+    const pair deep = fl_choose_pair(linear, fl_scale(R(-1.5), log1p_z), down);
+    const exp_parts power = fl_exp_parts(fl_plus(deep, fl_pair(R(2) * back.hi, R(2) * back.lo)));
+    return (vgh){ .value = fl_rounded(
+                      fl_choose_pair(square, half, fl_select(x2.hi < R(4) * FL_TINY, half, value))),
+                  .grad = infinite ? fl_copysign(limit, r.hi) : fl_rounded(steep),
+                  .hess = fl_rounded(fl_times_exp_of(curve, power)) };
 }
 
 #endif
