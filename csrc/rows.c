@@ -11,7 +11,7 @@
 
 enum {
     /* Up to so many classes strips go across rows, above it along them. */
-    FEW_CLASSES = 32,
+    FEW_CLASSES = 100,
     /* Elements of a block, about, for few classes; and of a tile for many, which its last sweep should find
      * in the second level of cache. */
     BLOCK = 4096,
@@ -178,9 +178,14 @@ static fl_rows rows_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n,
 /* What there is one of per row. */
 typedef struct {
     int32_t label[FL_TILE_ROWS];
-    _Alignas(64) char weight[FL_TILE_ROWS * sizeof(double)], value[FL_TILE_ROWS * sizeof(double)],
+    const void *weight;
+    _Alignas(64) char weights[FL_TILE_ROWS * sizeof(double)], value[FL_TILE_ROWS * sizeof(double)],
         lse[FL_TILE_ROWS * sizeof(double)];
 } margin;
+
+#define SIXTEEN(x) x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x
+static const _Alignas(64) float ones_f32[FL_TILE_ROWS] = { SIXTEEN(1), SIXTEEN(1), SIXTEEN(1), SIXTEEN(1) };
+static const _Alignas(64) double ones_f64[FL_TILE_ROWS] = { SIXTEEN(1), SIXTEEN(1), SIXTEEN(1), SIXTEEN(1) };
 
 static int is_absent(const fl_row_call *call, const margin *m, ptrdiff_t i)
 {
@@ -191,38 +196,34 @@ static int read_margin(const row_job *job, ptrdiff_t row, ptrdiff_t n, margin *m
 {
     const fl_row_call *call = job->call;
     const int size = call->real_bytes;
-    const int64_t classes = call->classes;
+    const uint64_t classes = call->classes;
     int strange = 0;
 
-    if (size == 8)
-        for (ptrdiff_t i = 0; i < FL_TILE_ROWS; i++)
-            ((double *)m->weight)[i] = i < n;
-    else
-        for (ptrdiff_t i = 0; i < FL_TILE_ROWS; i++)
-            ((float *)m->weight)[i] = i < n;
-    if (call->weight.data)
-        fl_pack(&job->rows, size, &call->weight, row, n, m->weight);
-    for (ptrdiff_t i = 0; i < FL_TILE_ROWS; i++)
+    m->weight = size == 8 ? (const void *)ones_f64 : (const void *)ones_f32;
+    if (call->weight.data) {
+        memset(m->weights, 0, sizeof m->weights);
+        fl_pack(&job->rows, size, &call->weight, row, n, m->weights);
+        m->weight = m->weights;
+    }
+    for (ptrdiff_t i = call->given ? 0 : n; i < FL_TILE_ROWS; i++)
         m->label[i] = -1;
     if (call->given)
         return 0;
     if (call->labels.type == FL_I64 && !call->labels.strides && (uintptr_t)call->labels.data % 8 == 0) {
-        const int64_t *label = (const int64_t *)call->labels.data + row;
+        const uint64_t *label = (const uint64_t *)call->labels.data + row; /* -1 is beyond all classes */
         for (ptrdiff_t i = 0; i < n; i++) {
-            const int inside = (label[i] >= 0) & (label[i] < classes);
-            m->label[i] = inside ? (int32_t)label[i] : -1;
-            strange |= !inside;
+            m->label[i] = label[i] < classes ? (int32_t)label[i] : -1;
+            strange |= m->label[i];
         }
     } else {
         double label[FL_TILE_ROWS];
         fl_pack(&job->rows, 8, &call->labels, row, n, label);
         for (ptrdiff_t i = 0; i < n; i++) {
-            const int inside = (label[i] >= 0) & (label[i] < (double)classes);
-            m->label[i] = inside ? (int32_t)label[i] : -1;
-            strange |= !inside;
+            m->label[i] = label[i] >= 0 && label[i] < (double)classes ? (int32_t)label[i] : -1;
+            strange |= m->label[i];
         }
     }
-    for (ptrdiff_t i = 0; strange && i < n; i++)
+    for (ptrdiff_t i = 0; strange < 0 && i < n; i++)
         if (m->label[i] < 0 && !is_absent(call, m, i))
             return FL_VIOLATED;
     return 0;
