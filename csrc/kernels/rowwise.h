@@ -395,13 +395,14 @@ static FL_INLINE double fl_finish_rows(const fl_tile *t, const row_sums *sums)
 {
     const real *weight = t->weight, *value = t->value;
     double lane[FL_LANES] = { 0 };
+    ptrdiff_t row = 0;
     int correct = 0;
-    for (ptrdiff_t i = 0; i < fl_strips(t) && t->across; i++)
+    for (; row + FL_LANES <= t->rows; row += FL_LANES)
         for (int l = 0; l < FL_LANES; l++)
-            lane[l] += (double)value[i * FL_LANES + l];
-    for (ptrdiff_t row = 0; row < t->rows && !t->across; row++)
+            lane[l] += (double)value[row + l];
+    for (; row < t->rows; row++)
         lane[row % FL_LANES] += (double)value[row];
-    for (ptrdiff_t row = 0; row < t->rows; row++)
+    for (row = 0; row < t->rows; row++)
         correct += sums->hit[row] & (weight[row] != R(0));
     *t->correct = correct;
     return fl_add_lanes(lane);
