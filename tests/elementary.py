@@ -36,7 +36,6 @@ class Function:
     low: float
     high: float
     second: str = ""  # what the other argument is
-    limit: float = 1  # of its error in ULP
 
 
 def log_cosh(a: Any) -> Any:
@@ -51,7 +50,7 @@ FUNCTIONS = {
     "e^-a": Function(lambda a: mp.exp(-a), 0, np.inf),
     "e^-a, high part": Function(lambda a: mp.exp(-a), 0, np.inf),
     "e^-a - 1": Function(lambda a: mp.expm1(-a), 0, np.inf),
-    "w e^x": Function(lambda x, w: w * mp.exp(x), *UNBOUNDED, "factor", 1, 1),
+    "w e^x": Function(lambda x, w: w * mp.exp(x), *UNBOUNDED, "factor"),
     "log": Function(mp.log, 5e-324, np.inf),
     "log1p": Function(mp.log1p, -1 + 2.0**-53, np.inf),
     "log(a + b)": Function(lambda a, b: mp.log(mp.fadd(a, b, exact=True)), 5e-324, np.inf, "summand"),
