@@ -5,18 +5,18 @@
 
 static const char *const loss_names[] = {
 #define LOSS(name, domain) #name,
-#define SOFTMAX_LOSS(name)
+#define ROW_LOSS(name, way, domain, labels)
 #include "losses.def"
 #undef LOSS
-#undef SOFTMAX_LOSS
+#undef ROW_LOSS
 };
 
 static const char *const row_loss_names[] = {
 #define LOSS(name, domain)
-#define SOFTMAX_LOSS(name) #name,
+#define ROW_LOSS(name, way, domain, labels) #name,
 #include "losses.def"
 #undef LOSS
-#undef SOFTMAX_LOSS
+#undef ROW_LOSS
 };
 
 enum {
@@ -33,13 +33,31 @@ static const char *const requirements[] = {
 
 static const int loss_domains[] = {
 #define LOSS(name, domain) DOMAIN_##domain,
-#define SOFTMAX_LOSS(name)
+#define ROW_LOSS(name, way, domain, labels)
 #include "losses.def"
 #undef LOSS
-#undef SOFTMAX_LOSS
+#undef ROW_LOSS
 };
 
 const char *fl_loss_name(int loss) { return loss_names[loss]; }
+static const int row_loss_domains[] = {
+#define LOSS(name, domain)
+#define ROW_LOSS(name, way, domain, labels) DOMAIN_##domain,
+#include "losses.def"
+#undef LOSS
+#undef ROW_LOSS
+};
+
+static const int row_loss_labels[] = {
+#define LOSS(name, domain)
+#define ROW_LOSS(name, way, domain, labels) FL_LABELS_##labels,
+#include "losses.def"
+#undef LOSS
+#undef ROW_LOSS
+};
+
+const char *fl_row_loss_requirement(int loss) { return requirements[row_loss_domains[loss]]; }
+int fl_row_loss_labels(int loss) { return row_loss_labels[loss]; }
 const char *fl_row_loss_name(int loss) { return row_loss_names[loss]; }
 const char *fl_loss_requirement(int loss) { return requirements[loss_domains[loss]]; }
 

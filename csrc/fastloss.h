@@ -26,10 +26,10 @@ typedef int fl_kernel(ptrdiff_t n, const void *const *in, ptrdiff_t third_step, 
 
 typedef enum {
 #define LOSS(name, domain) FL_LOSS_##name,
-#define SOFTMAX_LOSS(name)
+#define ROW_LOSS(name, way, domain, labels)
 #include "losses.def"
 #undef LOSS
-#undef SOFTMAX_LOSS
+#undef ROW_LOSS
     FL_N_LOSSES
 } fl_loss;
 
@@ -72,10 +72,10 @@ typedef int fl_row_kernel(const fl_tile *tile, const double *constants, double s
 
 typedef enum {
 #define LOSS(name, domain)
-#define SOFTMAX_LOSS(name) FL_ROW_LOSS_##name,
+#define ROW_LOSS(name, way, domain, labels) FL_ROW_LOSS_##name,
 #include "losses.def"
 #undef LOSS
-#undef SOFTMAX_LOSS
+#undef ROW_LOSS
     FL_N_ROW_LOSSES
 } fl_row_loss;
 
@@ -90,6 +90,11 @@ typedef struct {
 
 const char *fl_loss_name(int loss); /* "huber" */
 const char *fl_row_loss_name(int loss);
+const char *fl_row_loss_requirement(int loss);
+
+/* What y_true may be. */
+enum { FL_LABELS_indices = 1, FL_LABELS_rows = 2, FL_LABELS_either = 3 };
+int fl_row_loss_labels(int loss);
 const char *fl_loss_requirement(int loss); /* of its domain: "y_true must be >= 0", "" for none */
 
 /* ---- dispatch: cpuid -> tables, once ---------------------------------------------------------- */

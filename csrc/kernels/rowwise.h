@@ -63,6 +63,13 @@ static FL_INLINE real fl_group_of(const fl_tile *t, int32_t k, int l)
     return (real)(t->across ? k : k >= 0 && k % FL_LANES == l ? k / FL_LANES : -1);
 }
 
+static FL_INLINE real *fl_cell(const fl_tile *t, fl_rows m, ptrdiff_t row, ptrdiff_t k)
+{
+    real *data = m.data;
+    return t->across ? data + row / FL_LANES * m.strip + k * m.group + row % FL_LANES
+                     : data + row * m.strip + k;
+}
+
 /* A matrix's strip while it is swept. A row's last group, where it is not full, is swept in `tail`. */
 typedef struct {
     real *data;
@@ -145,7 +152,8 @@ static FL_INLINE void fl_lane_total(const fl_tile *t, ptrdiff_t i, lane_sums *s,
 
 /* ---- the first sweep: the largest score ---------------------------------------------------------- */
 
-static FL_INLINE void fl_find(const fl_tile *t, ptrdiff_t i, row_sums *sums)
+/* `rivals`: the largest score of the other classes. */
+static FL_INLINE void fl_find(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
     real top[FL_LANES], at[FL_LANES], mine[FL_LANES], where[FL_LANES];
@@ -160,8 +168,9 @@ static FL_INLINE void fl_find(const fl_tile *t, ptrdiff_t i, row_sums *sums)
         const real *x = FL_GROUP(s), here = (real)g;
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
-            const int higher = x[l] > top[l];
-            top[l] = higher ? x[l] : top[l];
+            const real score = rivals && where[l] == here ? -FL_INF : x[l];
+            const int higher = score > top[l];
+            top[l] = higher ? score : top[l];
             at[l] = higher ? here : at[l];
             if (t->across)
                 mine[l] = where[l] == here ? x[l] : mine[l];
@@ -249,7 +258,7 @@ static FL_INLINE void fl_sweep(const fl_tile *t, int store, row_sums *sums)
 {
     fl_fill_up(t, sums);
     for (ptrdiff_t i = 0; i < fl_strips(t); i++) {
-        fl_find(t, i, sums);
+        fl_find(t, 0, i, sums);
         fl_exponentials(t, store, i, sums);
     }
 }
@@ -391,21 +400,27 @@ FL_SWEEP(fl_store_exponentials, fl_sweep(&way, 1, sums), row_sums *sums)
 FL_SWEEP(fl_grad_rows, fl_derivatives(&way, 0, sums, f), const row_sums *sums, const factors *f)
 FL_SWEEP(fl_hess_rows, fl_derivatives(&way, 1, sums, f), const row_sums *sums, const factors *f)
 
-static FL_INLINE double fl_finish_rows(const fl_tile *t, const row_sums *sums)
+static FL_INLINE double fl_row_sum(const fl_tile *t)
 {
-    const real *weight = t->weight, *value = t->value;
+    const real *value = t->value;
     double lane[FL_LANES] = { 0 };
     ptrdiff_t row = 0;
-    int correct = 0;
     for (; row + FL_LANES <= t->rows; row += FL_LANES)
         for (int l = 0; l < FL_LANES; l++)
             lane[l] += (double)value[row + l];
     for (; row < t->rows; row++)
         lane[row % FL_LANES] += (double)value[row];
-    for (row = 0; row < t->rows; row++)
+    return fl_add_lanes(lane);
+}
+
+static FL_INLINE double fl_finish_rows(const fl_tile *t, const row_sums *sums)
+{
+    const real *weight = t->weight;
+    int correct = 0;
+    for (ptrdiff_t row = 0; row < t->rows; row++)
         correct += sums->hit[row] & (weight[row] != R(0));
     *t->correct = correct;
-    return fl_add_lanes(lane);
+    return fl_row_sum(t);
 }
 
 static FL_INLINE int fl_softmax_rows(link_function *f, const fl_tile *t, const double *k, double scale,
@@ -505,7 +520,7 @@ static FL_INLINE void fl_sweep_labels(const fl_tile *t, int given, row_sums *sum
     *violated = 0;
     fl_fill_up(t, sums);
     for (ptrdiff_t i = 0; i < fl_strips(t); i++) {
-        fl_find(t, i, sums);
+        fl_find(t, 0, i, sums);
         *violated |= fl_strip_labels(t, given, i, sums, labels);
     }
 }

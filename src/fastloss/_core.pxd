@@ -35,6 +35,10 @@ cdef extern from "fastloss.h" nogil:
 
     const char *fl_loss_name(int loss)
     const char *fl_row_loss_name(int loss)
+    const char *fl_row_loss_requirement(int loss)
+    int fl_row_loss_labels(int loss)
+    enum:
+        FL_LABELS_indices, FL_LABELS_rows
     const char *fl_loss_requirement(int loss)
 
     const char *fl_select_level(const char *wanted)

@@ -79,7 +79,7 @@ def refuse_classes(p: Array, axis: int) -> NoReturn:
     raise ValueError(f"y_pred has shape {p.shape}: there must be 1 to 2**28 classes along axis {axis}")
 
 
-def refuse_probabilities(name: str) -> NoReturn:
+def refuse_rows(name: str) -> NoReturn:
     """Raise for rows of labels where a class is needed."""
     raise ValueError(
         f"{name}: y_true has the shape of y_pred, but must be class indices; for one-hot rows pass "
@@ -87,16 +87,22 @@ def refuse_probabilities(name: str) -> NoReturn:
     )
 
 
-def refuse_labels(y: Array, p: Array, axis: int) -> NoReturn:
-    """Raise for labels of the wrong shape or dtype."""
+def refuse_class_weight(name: str) -> NoReturn:
+    """Raise for weights of classes where a label is no single class."""
+    raise ValueError(f"{name}: class_weight needs class indices as y_true; pass sample_weight, one weight a row")
+
+
+def refuse_labels(name: str, y: Array, p: Array, axis: int, labels: int) -> NoReturn:
+    """Raise for labels of the wrong shape or dtype; of `labels` 1 stands for indices and 2 for rows."""
     rows = p.shape[:axis] + p.shape[axis + 1 :]
-    if y.shape != rows:
-        advice = "; y_true.ravel() would match" if y.size == np.prod(rows) and len(rows) == 1 else ""
+    forms = [f"class indices of shape {rows}"] * (labels & 1) + [f"rows of shape {p.shape}"] * (labels >> 1)
+    if not labels & 1 or y.shape != rows:
+        advice = "; y_true.ravel() would match" if labels & 1 and len(rows) == 1 and y.size == rows[0] else ""
         raise ValueError(
-            f"y_true has shape {y.shape} and y_pred {p.shape} with classes along axis {axis}; pass class indices "
-            f"of shape {rows}, or rows of probabilities of shape {p.shape}{advice}"
+            f"{name}: y_true has shape {y.shape} and y_pred {p.shape} with classes along axis {axis}; pass "
+            f"{' or '.join(forms)}{advice}"
         )
-    raise TypeError(f"class indices must be integers, got {y.dtype}; pass y_true.astype(np.int64)")
+    raise TypeError(f"{name}: class indices must be integers, got {y.dtype}; pass y_true.astype(np.int64)")
 
 
 def refuse_label(name: str, flat_index: int, y: Array, classes: int) -> NoReturn:
@@ -109,12 +115,22 @@ def refuse_label(name: str, flat_index: int, y: Array, classes: int) -> NoReturn
     )
 
 
-def check_probabilities(name: str, y: Array) -> None:
-    """Raise for labels that are no probabilities."""
-    bad = ~((y >= 0) & (y <= 1))
-    if bad.any():
-        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), y.shape))
-        raise ValueError(
-            f"{name}: y_true has the shape of y_pred, so it must be probabilities in [0, 1]; got {y[index]} "
-            f"at index {index[0] if len(index) == 1 else index}"
-        )
+def refuse_domain(name: str, requirement: str, given: bool, y: Array, p: Array) -> NoReturn:
+    """Raise for rows outside of a loss's domain; y and p have the classes along the last axis."""
+    if not requirement:
+        requirement = "y_true has the shape of y_pred, so it must be probabilities in [0, 1]"
+    arrays = {"y_true": y, "y_pred": p} if given else {"y_pred": p}
+    for label, array in arrays.items():
+        bad = ~((array >= 0) & (array <= 1))
+        if bad.any():
+            index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), array.shape))
+            if label == "y_true" or "y_pred" in requirement:
+                at = index[:-1][0] if len(index) == 2 else index[:-1]
+                raise ValueError(f"{name}: {requirement}; got {label}={array[index]} in row {at}, class {index[-1]}")
+    for label, array in arrays.items():
+        sums = array.sum(axis=-1, dtype=np.float64)
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(sums - 1))), sums.shape))
+        if abs(sums[index] - 1) > 0.01:
+            at = index[0] if len(index) == 1 else index
+            raise ValueError(f"{name}: {requirement}; {label} adds up to {sums[index]:.6g} in row {at}")
+    raise ValueError(f"{name}: {requirement}")

@@ -21,7 +21,8 @@ cdef class RowLoss(Loss):
     """
 
     cdef readonly tuple own  # the names of the parameters that are constants of the C function
-    cdef bint takes_labels  # also rows of probabilities, smoothing and the like
+    cdef int labels  # what y_true may be: FL_LABELS_indices and FL_LABELS_rows
+    cdef bint smooths  # by parameters that make every label a row of probabilities
 
     cdef int find_id(self) except -1:
         return row_loss_names().index(self.name)
@@ -33,9 +34,10 @@ cdef class RowLoss(Loss):
         for key, value in params.items():
             (constants if key in self.own else options)[key] = value
         self.set_constants(self.declaration(**constants))
-        self._params = {name: float(value) for name, value in constants.items()}
+        self._params = {name: value if value is None else float(value) for name, value in constants.items()}
         self._params.update(_row_arguments.check_options(**options))
-        self.takes_labels = self.name == "softmax_cross_entropy"
+        self.labels = fl_row_loss_labels(self.id)
+        self.smooths = self.name == "softmax_cross_entropy"
 
 
 cdef object evaluate_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int reduction, out, dict params):
@@ -53,7 +55,7 @@ cdef inline void describe_rows(fl_array *a, Py_ssize_t *strides, ndarray array) 
 
 cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int reduction, out, class_weight,
                      return_lse, return_correct):
-    cdef fl_row_call call
+    cdef fl_row_call call, check
     cdef RowLayout layout
     cdef double total = 0, weights, divisor
     cdef bint finite
@@ -72,19 +74,22 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
     if not 0 < classes <= FL_MAX_CLASSES:
         _row_arguments.refuse_classes(p, axis)
     cdef bint given = (<object>y).shape == shape
-    if given:
-        if not loss.takes_labels:
-            _row_arguments.refuse_probabilities(loss.name)
-    elif (<object>y).shape != rows_shape or is_float(y):
-        _row_arguments.refuse_labels(y, p, axis)
+    if given and not loss.labels & FL_LABELS_rows:
+        _row_arguments.refuse_rows(loss.name)
+    if not given and (not loss.labels & FL_LABELS_indices or (<object>y).shape != rows_shape or is_float(y)):
+        _row_arguments.refuse_labels(loss.name, y, p, axis, loss.labels)
+    if given and class_weight is not None and not loss.smooths:
+        _row_arguments.refuse_class_weight(loss.name)
 
     cdef bint single = is_float(p) and fits_single(p) and (not given or fits_single(y) or not is_float(y))
     dtype = FLOAT32 if single else FLOAT64
     call.real_bytes = 4 if single else 8
     call.given = given
     call.interrupted = NULL
-    plain = not given and not (loss.takes_labels and (loss._params["label_smoothing"] or loss._params["z_loss"]))
-    call.kernel = fl_kernels(call.real_bytes).rows[loss.id] if plain else fl_kernels(call.real_bytes).label_cross_entropy
+    if loss.smooths and (given or loss._params["label_smoothing"] or loss._params["z_loss"]):
+        call.kernel = fl_kernels(call.real_bytes).label_cross_entropy
+    else:
+        call.kernel = fl_kernels(call.real_bytes).rows[loss.id]
     for i in range(FL_CONSTANTS):
         call.constants[i] = loss.constants[not single][i]
     view = by_rows(p, axis)
@@ -158,10 +163,16 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
         lse = np.empty(rows_shape, dtype)
         describe_rows(&call.lse, layout.strides[6], lse)
 
-    if out is not None and not given:
-        check_labels(loss, &call, y)  # before anything is written to arrays of the caller
-    if out is not None and given:
-        _row_arguments.check_probabilities(loss.name, y)
+    requirement = fl_row_loss_requirement(loss.id).decode()
+    if out is not None:  # before anything is written to arrays of the caller
+        check_labels(loss, &call, y)
+        if given or requirement:
+            check = call
+            check.value.data = check.grad.data = check.hess.data = check.lse.data = NULL
+            with nogil:
+                status = fl_run_rows(&check, &total, &correct)
+            if status & FL_VIOLATED:
+                _row_arguments.refuse_domain(loss.name, requirement, given, labels, by_rows(p, axis))
     with nogil:
         status = fl_run_rows(&call, &total, &correct)
     if status & FL_NO_MEMORY:
@@ -169,9 +180,8 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
     if status & FL_INTERRUPTED:
         raise_pending()
     if status & FL_VIOLATED:
-        if given:
-            _row_arguments.check_probabilities(loss.name, y)
         check_labels(loss, &call, y)
+        _row_arguments.refuse_domain(loss.name, requirement, given, labels, by_rows(p, axis))
 
     for i, target in enumerate(arrays):
         if target is not None and target is not results[i]:
@@ -192,9 +202,10 @@ cdef ndarray by_rows(ndarray array, axis):
 
 
 cdef int check_labels(RowLoss loss, const fl_row_call *call, ndarray y) except -1:
-    cdef Py_ssize_t index
-    with nogil:
-        index = fl_first_bad_label(call)
+    cdef Py_ssize_t index = -1
+    if not call.given:
+        with nogil:
+            index = fl_first_bad_label(call)
     if index >= 0:
         _row_arguments.refuse_label(loss.name, index, y, call.classes)
     return 0
