@@ -5,6 +5,7 @@
 #ifndef FL_MULTICLASS_H
 #define FL_MULTICLASS_H
 
+#include "../kernels/collision.h"
 #include "../kernels/rowsum.h"
 #include "regression.h"
 
@@ -76,6 +77,61 @@ static FL_INLINE link squared_log(true_class z, params c)
     return (link){ .value = fl_times(z.cost, z.cost),
                    .slope = fl_scale(R(2), z.cost),
                    .bend = fl_scale(R(2), z.q) };
+}
+
+/* sum_k (p_k - y_k)^2 = (1 - p)^2 + R, R the others' sum of p_k^2 */
+static FL_INLINE collision_link expectation_l2(collision z)
+{
+    const pair p = z.own.p, q = z.own.q, value = fl_plus(fl_times(q, q), z.others);
+    const pair lead = fl_plus(fl_times(p, q), fl_negative(z.others)); /* p - Q */
+    const pair bend = fl_plus(fl_times(fl_times(q, q), fl_plus(fl_scale(R(3), p), fl_exact(R(-1)))),
+                              fl_times(z.others, fl_plus(fl_scale(R(2), p), fl_negative(q))));
+    const real both = fl_rounded(fl_plus(fl_times(p, p), z.others)), a = fl_rounded(lead);
+    return (collision_link){ .value = value,
+                             .grad = fl_scale(R(-2), fl_times(p, value)),
+                             .hess = fl_scale(R(2), fl_times(p, bend)),
+                             .g = { R(2) * a, R(2) },
+                             .h = { R(2) * a, R(2) * (R(2) - a + R(2) * both - p.hi), R(-8), R(0) } };
+}
+
+/* -p / D, D = 1 - p + Q */
+static FL_INLINE collision_link tanimoto(collision z)
+{
+    const pair p = z.own.p, q = z.own.q, one = fl_exact(R(1)), two = fl_exact(R(2));
+    const pair both = fl_plus(fl_times(p, p), z.others), d = fl_plus(q, both), inverse = fl_quotient(one, d);
+    const pair lead = fl_plus(fl_times(p, q), fl_negative(z.others)); /* p - Q */
+    const pair n = fl_plus(fl_times(q, fl_plus(fl_times(q, fl_plus(one, p)), z.others)),
+                           fl_scale(R(2), fl_times(p, z.others)));
+    const pair share = fl_times(p, fl_times(inverse, inverse));
+    const pair turn = fl_plus(fl_scale(R(2), fl_times(p, lead)), fl_negative(fl_times(p, q)));
+    const pair change = fl_plus(
+        fl_scale(R(2), fl_times(fl_times(p, lead), fl_plus(one, p))),
+        fl_negative(fl_times(fl_times(p, q), fl_plus(fl_plus(one, fl_negative(both)), fl_scale(R(4), p)))));
+    const pair sum = fl_plus(fl_plus(fl_times(q, n), change),
+                             fl_negative(fl_times(fl_times(two, n), fl_times(turn, inverse))));
+    const real w = share.hi, a = R(1) - both.hi, c = R(4) * inverse.hi;
+    const real b = R(2) + R(2) * inverse.hi * (p.hi - R(2) * both.hi);
+    return (collision_link){ .value = fl_negative(fl_times(p, inverse)),
+                             .grad = fl_negative(fl_times(share, n)),
+                             .hess = fl_negative(fl_times(share, sum)),
+                             .g = { w * a, w * R(2) },
+                             .h = { w * a, w * (R(4) - a * b + R(2) * both.hi),
+                                    w * (R(-2) * b - a * c - R(4)), w * R(-2) * c } };
+}
+
+/* -log(p / sqrt(Q)) = log1p(R / p^2) / 2 */
+static FL_INLINE collision_link cauchy_schwarz(collision z)
+{
+    const pair p = z.own.p, square = fl_times(p, p), both = fl_plus(square, z.others);
+    const pair inverse = fl_quotient(fl_exact(R(1)), both), lost = fl_times(z.others, inverse);
+    const pair kept = fl_times(square, inverse), ratio = fl_quotient(z.others, square);
+    const pair near = fl_scale(R(0.5), fl_log_of(fl_one_plus(ratio)));
+    const pair far = fl_plus(z.own.cost, fl_scale(R(0.5), fl_log_of(both)));
+    return (collision_link){ .value = fl_select(ratio.hi < R(1), near, far),
+                             .grad = fl_negative(lost),
+                             .hess = fl_scale(R(2), fl_times(kept, lost)),
+                             .g = { R(0), inverse.hi },
+                             .h = { R(0), R(2) * inverse.hi, R(0), R(-2) * inverse.hi * inverse.hi } };
 }
 
 static FL_INLINE vgh one_hot_l1(real y, real s, real mine, params c)
