@@ -62,12 +62,12 @@ static FL_INLINE int fl_strip_terms(row_term *f, row_domain *violated, int kind,
                 fl_lane_add(&labels, l, fl_exact(yi));
             }
             if (derivatives) {
-                to[l] = none | (factor[l] == R(0)) ? R(0) : factor[l] * term.grad;
+                to[l] = (none | (factor[l] == R(0))) ? R(0) : factor[l] * term.grad;
                 if (others)
                     fl_lane_add(&pull, l, fl_exact(none ? R(0) : term.grad));
             }
             if (derivatives > 1) {
-                h[l] = none | (factor[l] == R(0)) ? R(0) : factor[l] * term.hess;
+                h[l] = (none | (factor[l] == R(0))) ? R(0) : factor[l] * term.hess;
                 if (others)
                     fl_lane_add(&bend, l, fl_exact(none ? R(0) : term.hess));
             }
