@@ -19,6 +19,7 @@ import fastloss as fl
 from fastloss import _core
 _core.set_grain(0)
 fl.set_num_threads(3)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background process ignores
 
 def view(x, n):
     return np.lib.stride_tricks.as_strided(np.array([x]), (n,), (0,))  # n elements without memory

@@ -32,7 +32,6 @@ def functions():
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_largest_error(name, dtype):
     """Of the points where reductions and ranges end, and 20000 random ones."""
-    function = FUNCTIONS[name]
     for level, (error, where) in elementary.measure(name, dtype, 20_000).items():
         assert error <= 1, f"{level}: {where}"
 
