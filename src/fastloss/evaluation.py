@@ -74,7 +74,8 @@ class Evaluation:
     weight : Fraction
         The sum of the weights.
     correct, rows : int
-        The rows whose highest score is that of the true class, and all: those of weight 0 in neither.
+        The rows whose highest score, the first of equal ones, is the true class's, and all: those of weight 0
+        in neither.
     log_loss : float
         The mean cross-entropy, ``loss / weight``; 0.0 where nothing has a weight.
     perplexity : float

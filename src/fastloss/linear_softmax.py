@@ -1,5 +1,7 @@
 """The softmax cross-entropy of a linear layer, whose matrix of scores is never held."""
 
+# ruff: noqa: N803 - X and W are the field's names
+
 from __future__ import annotations
 
 import math
@@ -87,8 +89,8 @@ class LinearCrossEntropy:
     def __call__(
         self,
         y: ArrayLike,
-        X: ArrayLike,  # noqa: N803 - the field's names
-        W: ArrayLike,  # noqa: N803
+        X: ArrayLike,
+        W: ArrayLike,
         bias: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
@@ -108,8 +110,8 @@ class LinearCrossEntropy:
     def value_and_grad(
         self,
         y: ArrayLike,
-        X: ArrayLike,  # noqa: N803
-        W: ArrayLike,  # noqa: N803
+        X: ArrayLike,
+        W: ArrayLike,
         bias: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
@@ -153,8 +155,8 @@ class _Work(NamedTuple):
 
 def _prepare(
     y: ArrayLike,
-    X: ArrayLike,  # noqa: N803
-    W: ArrayLike,  # noqa: N803
+    X: ArrayLike,
+    W: ArrayLike,
     bias: ArrayLike | None,
     sample_weight: ArrayLike | None,
     reduction: str,
@@ -261,8 +263,8 @@ def _run(work: _Work, label_smoothing: float, z_loss: float, grads: list[Array] 
     loss = softmax_cross_entropy.bind(label_smoothing=label_smoothing, z_loss=z_loss)
     size, (classes, d) = work.dtype.itemsize, work.W.shape
     rows = len(work.X) if work.present is None else len(work.present)
-    # A row's scores, for the cap its argument, and of the row itself a copy and the gradient.
-    row_bytes = size * (classes * (1 if work.softcap is None else 2) + 2 * d)
+    # A row's scores, for the cap its argument, and of the row itself two copies and the gradient.
+    row_bytes = size * (classes * (1 if work.softcap is None else 2) + 3 * d)
     room = max(1, work.block_bytes // row_bytes)
     part = 0  # classes whose gradient is added at a time
     if rows > room and grads is not None:
@@ -273,7 +275,7 @@ def _run(work: _Work, label_smoothing: float, z_loss: float, grads: list[Array] 
     scores = np.empty((room, classes), work.dtype)
     inner = None if work.softcap is None else np.empty_like(scores)
     sums, scratch = [], np.empty((part, d), work.dtype)
-    bias_sum = np.zeros(classes)
+    bias_sum, divisor = np.zeros(classes), work.dtype.type(work.divisor)
     with np.errstate(all="ignore"):
         for start in range(0, rows, max(1, room)):
             stop = min(start + room, rows)
@@ -296,19 +298,17 @@ def _run(work: _Work, label_smoothing: float, z_loss: float, grads: list[Array] 
                 np.cosh(u, out=u)
                 u *= u
                 s /= u
-            grads[0][these] = s @ work.W
+            # Threads of OpenBLAS wait less for each other here than in s @ W.
+            grads[0][these] = (work.W.T @ s.T).T / divisor
+            x = x / divisor
             if start == 0:
                 np.matmul(s.T, x, out=grads[1])
             else:
                 _add_product(grads[1], s, x, scratch)
             if work.bias is not None:
                 bias_sum += np.ones(len(s), work.dtype) @ s
-        if grads is not None:
-            if work.bias is not None:
-                grads[2][...] = bias_sum
-            if work.divisor != 1:
-                for grad in grads:
-                    grad /= grad.dtype.type(work.divisor)
+        if grads is not None and work.bias is not None:
+            grads[2][...] = bias_sum / work.divisor
     return math.fsum(sums) / work.divisor
 
 
