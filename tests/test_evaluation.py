@@ -51,6 +51,10 @@ def test_the_cut_changes_the_last_bit_at_most(at, weighted, dtype):
     arrays = sample(dtype=dtype)[: 3 if weighted else 2]
     whole, parts = fl.evaluate([arrays]), fl.evaluate(cut(arrays, at))
     assert abs(parts.log_loss - whole.log_loss) <= math.ulp(whole.log_loss)
+    weight = arrays[2] if weighted else None
+    each = fl.softmax_cross_entropy(*arrays[:2], sample_weight=weight, reduction="none")
+    assert float(parts.loss) == math.fsum(each)
+    assert float(parts.weight) == (math.fsum(weight) if weighted else 1000)
     assert (parts.correct, parts.rows) == (whole.correct, whole.rows) == (whole.correct, 1000)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastloss._arguments import Array
 from fastloss._core import as_array
 from fastloss._row_arguments import check_class_weight, row_weights
-from fastloss._row_weights import sum_weights
 from fastloss.multiclass import softmax_cross_entropy
 
 
@@ -129,8 +129,8 @@ class Evaluation:
 def evaluate(batches: Iterable[tuple[ArrayLike, ...]], **keywords: Any) -> Evaluation:
     """Log loss, perplexity and accuracy of batches of rows of raw scores, of which one at a time is held.
 
-    The sums of the batches are merged exactly, and divided once: no average of averages. So the result is that
-    of one call on all rows, to the rounding of the batches' own sums, and their order does not matter.
+    The sums have twice the precision of a float and are divided once: no average of averages. So neither the
+    order of the batches nor where the data are cut matters, and the result is that of one call on all rows.
 
     Parameters
     ----------
@@ -183,30 +183,34 @@ def _evaluate_batch(batch: tuple[ArrayLike, ...], keywords: dict[str, Any]) -> E
     y_true, y_pred, *rest = batch
     y, p = as_array("y_true", y_true), as_array("y_pred", y_pred)
     weight = as_array("sample_weight", rest[0]) if rest and rest[0] is not None else None
-    value, correct = softmax_cross_entropy(
-        y, p, sample_weight=weight, reduction="sum", return_correct=True, **keywords
+    values, correct = softmax_cross_entropy(
+        y, p, sample_weight=weight, reduction="none", return_correct=True, **keywords
     )
     # The call has checked everything.
     axis = keywords.get("axis", -1)
-    shape = np.moveaxis(p, axis, -1).shape
     class_weight, ignore_index = keywords.get("class_weight"), keywords.get("ignore_index")
     if weight is None and class_weight is None and ignore_index is None:
-        rows = math.prod(shape[:-1])
-        total = float(rows)
-    else:
-        given = y.shape == p.shape
-        counted = row_weights(
-            np.moveaxis(y, axis, -1) if given else y,
-            given,
-            None if weight is None else np.broadcast_to(weight, shape[:-1]),
-            None if class_weight is None else check_class_weight(class_weight, shape[-1]),
-            ignore_index,
-            shape[-1],
-        )[1]
-        rows, total = int(np.count_nonzero(counted)), sum_weights(counted)
-    return Evaluation(
-        Fraction(value) if math.isfinite(value) else value,
-        Fraction(total),
-        correct,
-        rows,
-    )
+        return Evaluation(_sum(values), Fraction(values.size), correct, values.size)
+    given, classes = y.shape == p.shape, p.shape[axis]
+    counted = row_weights(
+        np.moveaxis(y, axis, -1) if given else y,
+        given,
+        None if weight is None else np.broadcast_to(weight, values.shape),
+        None if class_weight is None else check_class_weight(class_weight, classes),
+        ignore_index,
+        classes,
+    )[1]
+    return Evaluation(_sum(values), Fraction(_sum(counted)), correct, int(np.count_nonzero(counted)))
+
+
+def _sum(values: Array) -> Fraction | float:
+    """Return the sum to twice the precision of a float, or a float if it is not finite."""
+    a, low = values.astype(np.float64).ravel(), 0.0
+    with np.errstate(all="ignore"):
+        while a.size > 1:
+            x, y = np.append(a, np.zeros(a.size % 2)).reshape(2, -1)
+            a = x + y
+            rounded = a - x
+            low += float(((x - (a - rounded)) + (y - rounded)).sum())  # what a lacks of x + y, exactly
+    total = float(a.sum())
+    return Fraction(total) + Fraction(low) if math.isfinite(total) and math.isfinite(low) else total

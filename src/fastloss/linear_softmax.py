@@ -15,8 +15,8 @@ from fastloss._arguments import Array, refuse_weight, rescale_weight
 from fastloss._checks import positive
 from fastloss._core import as_array
 from fastloss._row_arguments import check_class_weight, check_options, row_weights
-from fastloss._row_weights import sum_weights
 from fastloss.multiclass import softmax_cross_entropy
+from fastloss.regression import absolute_error
 
 BLOCK_BYTES = 64 * 1024 * 1024
 
@@ -208,7 +208,7 @@ def _prepare(
         weight = row_weights(labels, False, weight, factors, ignore_index, classes)[1]
         if reduction == "mean":
             weight = rescale_weight(weight)  # nothing over- or underflows, and the mean is the same
-        divisor = sum_weights(weight)
+        divisor = _sum(weight)
         if not divisor and weight.any() and reduction == "mean":
             raise ValueError(
                 "sample_weight sums to 0, so the weighted mean is undefined; use reduction='sum'"
@@ -223,6 +223,12 @@ def _prepare(
         b = b.astype(dtype)
     divisor = divisor if reduction == "mean" else 1.0
     return _Work(labels, x, _for_blas(w, dtype), b, dtype, weight, present, divisor, cap, block_bytes)
+
+
+def _sum(weight: Array) -> float:
+    """Return the sum in the order, and with the precision, of every other sum."""
+    ones = np.broadcast_to(1.0, weight.shape)
+    return absolute_error(0.0, ones, sample_weight=weight, reduction="sum")
 
 
 def _row_weight(sample_weight: ArrayLike, rows: int) -> Array:
