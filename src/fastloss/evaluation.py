@@ -208,7 +208,7 @@ def _sum(values: Array) -> Fraction | float:
     a, low = values.astype(np.float64).ravel(), 0.0
     with np.errstate(all="ignore"):
         while a.size > 1:
-            x, y = np.append(a, np.zeros(a.size % 2)).reshape(2, -1)
+            x, y = np.pad(a, (0, a.size % 2)).reshape(2, -1)
             a = x + y
             rounded = a - x
             low += float(((x - (a - rounded)) + (y - rounded)).sum())  # what a lacks of x + y, exactly
