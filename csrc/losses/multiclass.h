@@ -18,7 +18,7 @@ static FL_INLINE link softmax_focal(true_class z, params c)
     const pair odds = fl_select(z.p.hi < R(0.5), fl_quotient(z.p, z.q), one);
     const pair log_q = fl_select(z.p.hi < R(0.5), fl_negative(fl_log1p_pair(odds)), fl_log_of(z.q));
     const pair power = fl_choose_pair(c.a == R(0), one, fl_exp_of(fl_exp_parts(fl_times(g, log_q))));
-    const pair pull = fl_select(z.q.hi == R(0), z.p, fl_times(z.p, fl_quotient(z.cost, z.q)));
+    const pair pull = fl_select((z.q.hi == R(0)) | (z.p.hi == R(0)), z.p, fl_times(z.p, fl_quotient(z.cost, z.q)));
     const pair twice = fl_times(fl_scale(R(2), z.p), z.q);
     const pair bend =
         fl_plus(twice, fl_times(fl_times(pull, z.q), fl_plus(fl_times(g, z.p), fl_exact(R(-1)))));

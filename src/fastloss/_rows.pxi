@@ -12,23 +12,28 @@ cdef struct RowLayout:
     Py_ssize_t strides[7][FL_MAX_DIMS]
 
 
+cdef dict ROW_OPTIONS = {"class_weight": None, "ignore_index": None, "axis": -1}
+
+
 cdef class RowLoss(Loss):
-    """A loss of rows of scores along an axis: called as every loss, with more keywords.
-
-    See Also
-    --------
-    fastloss.losses : the names of all losses.
-    """
-
     cdef readonly tuple own  # the names of the parameters that are constants of the C function
     cdef bint takes_labels  # also rows of probabilities, smoothing and the like
 
     cdef int find_id(self) except -1:
         return row_loss_names().index(self.name)
 
+    @property
+    def __doc__(self):  # a class without a text has None, which would hide that of Loss
+        from fastloss.registry import loss_doc
+
+        return f"{self.name}{self.__signature__}\n\n{loss_doc(self)}"
+
+    cdef dict defaults(self):
+        return {**(self.declaration.__kwdefaults__ or {}), **ROW_OPTIONS}
+
     cdef set_params(self, dict params):
         self.own = tuple(self.declaration.__kwdefaults__ or {})
-        options = {"class_weight": None, "ignore_index": None, "axis": -1}
+        options = dict(ROW_OPTIONS)
         constants = {}
         for key, value in params.items():
             (constants if key in self.own else options)[key] = value
@@ -73,6 +78,8 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
         _row_arguments.refuse_classes(p, axis)
     cdef bint given = (<object>y).shape == shape
     if given:
+        if return_correct:
+            raise ValueError("return_correct= needs class indices; pass y_true.argmax(axis)")
         if not loss.takes_labels:
             _row_arguments.refuse_probabilities(loss.name)
     elif (<object>y).shape != rows_shape or is_float(y):
