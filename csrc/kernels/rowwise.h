@@ -261,7 +261,8 @@ static FL_INLINE void fl_sweep(const fl_tile *t, int store, row_sums *sums)
 static FL_INLINE pair fl_pair_lowered(pair a) { return fl_pair(fl_lowered(a.hi), fl_lowered(a.lo)); }
 
 /* The factors of the last sweep, by row: exponentials e have the derivatives (e first) unit and
- * (e second) unit (bend e + slope) down. Small bend and slope are lifted, and `down` is what they come down by. */
+ * (e second) unit (bend e + slope) down. Small bend and slope are lifted, and `down` is what they come down
+ * by. */
 typedef struct {
     row_pairs first, second;
     real unit[FL_TILE_ROWS], slope[FL_TILE_ROWS], bend[FL_TILE_ROWS], down[FL_TILE_ROWS];
@@ -312,8 +313,8 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
                 out->down[i] = flat ? fl_lowered(R(1)) : R(1);
                 out->hess_mine[i] =
                     absent ? R(0) : wf * fl_times_rounded(z.q, fl_plus(k.bend, fl_times(k.slope, z.p)));
-                out->hess_top[i] = absent ? R(0)
-                                          : wf * fl_times_rounded(p_top, fl_plus(fl_times(k.slope, q_top), turn_top));
+                out->hess_top[i] =
+                    absent ? R(0) : wf * fl_times_rounded(p_top, fl_plus(fl_times(k.slope, q_top), turn_top));
             }
         }
     }

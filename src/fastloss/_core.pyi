@@ -50,6 +50,11 @@ class Loss(Generic[_P]):
     @property
     def params(self) -> dict[str, float | None]: ...
 
+class RowLoss(Loss[_P]):
+    """A loss of rows of scores along an axis."""
+
+    own: tuple[str, ...]
+
 class Method:
     __name__: str
     __qualname__: str

@@ -99,7 +99,7 @@ def restore(name: str, params: dict[str, float | None]) -> Loss[...]:
 def signature(loss: Loss[...]) -> Signature:
     """Return the signature of a loss and its methods, with its present parameters as defaults."""
     own = Signature.from_callable(loss.declaration, eval_str=True).parameters.values()
-    common = {"sample_weight": None, "reduction": "mean", "out": None}
+    common: dict[str, object] = {"sample_weight": None, "reduction": "mean", "out": None}
     if isinstance(loss, RowLoss):
         rows = {key: value for key, value in loss.params.items() if key not in loss.own}
         common = {**rows, **common, "return_lse": False, "return_correct": False}
