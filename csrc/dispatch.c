@@ -56,6 +56,23 @@ static const int row_loss_labels[] = {
 #undef ROW_LOSS
 };
 
+enum {
+    WAY_softmax = 1,
+    WAY_collision = 1,
+    WAY_rivals = 0,
+    WAY_all_classes = 0,
+    WAY_other_classes = 0,
+    WAY_distributions = 0
+};
+static const int row_loss_is_softmax[] = {
+#define LOSS(name, domain)
+#define ROW_LOSS(name, way, domain, labels) WAY_##way,
+#include "losses.def"
+#undef LOSS
+#undef ROW_LOSS
+};
+
+int fl_row_loss_is_softmax(int loss) { return row_loss_is_softmax[loss]; }
 const char *fl_row_loss_requirement(int loss) { return requirements[row_loss_domains[loss]]; }
 int fl_row_loss_labels(int loss) { return row_loss_labels[loss]; }
 const char *fl_row_loss_name(int loss) { return row_loss_names[loss]; }

@@ -95,6 +95,7 @@ const char *fl_row_loss_requirement(int loss);
 /* What y_true may be. */
 enum { FL_LABELS_indices = 1, FL_LABELS_rows = 2, FL_LABELS_either = 3 };
 int fl_row_loss_labels(int loss);
+int fl_row_loss_is_softmax(int loss);      /* whether lse and correct are set */
 const char *fl_loss_requirement(int loss); /* of its domain: "y_true must be >= 0", "" for none */
 
 /* ---- dispatch: cpuid -> tables, once ---------------------------------------------------------- */

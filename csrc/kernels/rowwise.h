@@ -146,7 +146,7 @@ static FL_INLINE void fl_lane_total(const fl_tile *t, ptrdiff_t i, lane_sums *s,
         const real hi = (real)s->sum[l];
         const pair total = fl_pair(hi, hi < FL_INF ? (real)(s->sum[l] - (double)hi) : R(0));
 #else
-        const pair total = fl_fast_sum(s->sum[l], s->low[l]);
+        const pair total = s->sum[l] < FL_INF ? fl_fast_sum(s->sum[l], s->low[l]) : fl_exact(s->sum[l]);
 #endif
         FL_SET(*out, fl_row(t, i, l), total);
     }
@@ -277,10 +277,11 @@ static FL_INLINE void fl_sweep(const fl_tile *t, int store, int squares, row_sum
 static FL_INLINE pair fl_pair_lowered(pair a) { return fl_pair(fl_lowered(a.hi), fl_lowered(a.lo)); }
 
 /* The factors of the last sweep, by row: exponentials e have the derivatives (e first) unit and
- * (e second) unit (bend e + slope). */
+ * (e second) unit (bend e + slope) down. Small bend and slope are lifted, and `down` is what they come down
+ * by. */
 typedef struct {
     row_pairs first, second;
-    real unit[FL_TILE_ROWS], slope[FL_TILE_ROWS], bend[FL_TILE_ROWS];
+    real unit[FL_TILE_ROWS], slope[FL_TILE_ROWS], bend[FL_TILE_ROWS], down[FL_TILE_ROWS];
     real grad_mine[FL_TILE_ROWS], grad_top[FL_TILE_ROWS], hess_mine[FL_TILE_ROWS], hess_top[FL_TILE_ROWS];
 } factors;
 
@@ -316,15 +317,20 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
             if (derivatives > 1) {
                 const pair second = fl_select(steep, fl_pair_lowered(factor), factor);
                 const pair share = fl_select(others.hi == R(0), none, fl_inverse(others));
-                const pair turn = fl_times(k.bend, share), q_top = fl_times(rest, inverse);
+                const pair q_top = fl_times(rest, inverse);
+                const int flat = fl_fabs(k.slope.hi) < R(1), slight = fl_fabs(k.bend.hi) < R(1);
+                const real lift = flat ? one : R(1);
+                const pair slope = fl_scale(lift, k.slope), turn = fl_times(fl_scale(lift, k.bend), share);
+                const pair turn_top = fl_select(slight, fl_times(fl_scale(one, k.bend), share),
+                                                fl_scale(one, fl_times(k.bend, share)));
                 FL_SET(out->second, i, second);
-                out->slope[i] = k.slope.hi;
-                out->bend[i] = fl_rounded(fl_plus(turn, fl_negative(fl_times(k.slope, inverse))));
+                out->slope[i] = slope.hi;
+                out->bend[i] = fl_rounded(fl_plus(turn, fl_negative(fl_times(slope, inverse))));
+                out->down[i] = flat ? fl_lowered(R(1)) : R(1);
                 out->hess_mine[i] =
                     absent ? R(0) : wf * fl_times_rounded(z.q, fl_plus(k.bend, fl_times(k.slope, z.p)));
-                out->hess_top[i] = absent ? R(0)
-                                          : wf * fl_times_rounded(p_top, fl_plus(fl_times(k.slope, q_top),
-                                                                                 fl_scale(one, turn)));
+                out->hess_top[i] =
+                    absent ? R(0) : wf * fl_times_rounded(p_top, fl_plus(fl_times(k.slope, q_top), turn_top));
             }
         }
     }
@@ -350,7 +356,7 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, ptrdiff_
         lane.grad_mine[l] = f->grad_mine[row], lane.grad_top[l] = f->grad_top[row];
         if (bends) {
             FL_SET(lane.second, l, FL_AT(f->second, row));
-            lane.slope[l] = f->slope[row], lane.bend[l] = f->bend[row];
+            lane.slope[l] = f->slope[row], lane.bend[l] = f->bend[row], lane.down[l] = f->down[row];
             lane.hess_mine[l] = f->hess_mine[row], lane.hess_top[l] = f->hess_top[row];
         }
     }
@@ -368,7 +374,7 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, ptrdiff_
             const real slope = mine ? lane.grad_mine[l] : top ? lane.grad_top[l] : first;
             if (bends) {
                 const real second = fl_fma(e, lane.second.hi[l], e * lane.second.lo[l]) * unit;
-                const real bend = second * fl_fma(lane.bend[l], e, lane.slope[l]);
+                const real bend = second * fl_fma(lane.bend[l], e, lane.slope[l]) * lane.down[l];
                 const real curve = mine ? lane.hess_mine[l] : top ? lane.hess_top[l] : bend;
                 h[l] = absent ? R(0) : curve;
             }
@@ -458,16 +464,18 @@ static FL_INLINE int fl_softmax_rows(link_function *f, const fl_tile *t, const d
 
 /* The label of class k is (1 - smoothing) y_k + smoothing/K mass, mass = sum y_k, and y_k the given
  * probability times the class weight, or 1 for the true class. The derivatives are differences of these and
- * of probabilities, which therefore are computed to twice the precision. */
+ * of probabilities, which therefore have some more digits than the result: where most of them cancel, the
+ * difference is right to half a unit in the last place of p. */
 
-/* Sums by lane: of y, of y (top - s) and of top - s. */
+/* Sums by lane: of y, of y (top - s) and of (top - s) / FL_MAX_CLASSES, which stays within the range. */
 typedef struct {
     row_pairs mass, cost, spread;
 } label_sums;
 
-/* 1 / S lifted; 1 - p of the top; what p is multiplied by; the label's even part; 2 z_loss mass. */
+/* 1 / S lifted; 1 - p of the top; what p is multiplied by, and that / S lifted; the label's even part;
+ * 2 z_loss mass. */
 typedef struct {
-    row_pairs inverse, miss, share, base;
+    row_pairs inverse, miss, share, part, base;
     real square[FL_TILE_ROWS];
 } label_factors;
 
@@ -501,12 +509,13 @@ static FL_INLINE int fl_strip_labels(const fl_tile *t, int given, ptrdiff_t i, r
         for (int l = 0; l < FL_LANES; l++) {
             const int first = at[l] == here;
             const real due = FL_LABEL(here, l);
-            const pair gap = fl_select(first | (alive[l] == R(0)), fl_exact(R(0)), fl_sum(top[l], -x[l]));
-            const pair part = fl_select(gap.hi < FL_INF, fl_scale(due, gap), fl_exact(fl_term(due, gap.hi)));
-            fl_lane_add(&rest, l, fl_exact(first ? R(0) : fl_lifted_exp(x[l], top[l]).hi));
+            const pair down = fl_select(first | (alive[l] == R(0)), fl_exact(R(0)), fl_sum(top[l], -x[l]));
+            const pair gap = fl_select(down.hi < FL_INF, down, fl_exact(down.hi));
+            const pair part = fl_select(down.hi < FL_INF, fl_scale(due, gap), fl_exact(fl_term(due, gap.hi)));
+            fl_lane_add(&rest, l, fl_select(first, fl_exact(R(0)), fl_lifted_exp(x[l], top[l])));
             fl_lane_add(&mass, l, fl_exact(due));
             fl_lane_add(&cost, l, part);
-            fl_lane_add(&spread, l, gap);
+            fl_lane_add(&spread, l, fl_pair(gap.hi / FL_MAX_CLASSES, gap.lo / FL_MAX_CLASSES));
             if (given)
                 bad[l] |= !(y[l] >= R(0) && y[l] <= R(1));
         }
@@ -546,8 +555,10 @@ static FL_INLINE void fl_label_values(const fl_tile *t, const row_sums *sums, co
                    level = fl_plus(fl_exact(sums->top[i]), log_sum);
         const pair inverse = fl_inverse(fl_plus(fl_exact(FL_LIFTED_ONE), rest));
         const pair base = fl_times(even, mass);
-        const pair spread = fl_choose_pair(c.a == R(0), none, fl_times(base, FL_AT(labels->spread, i)));
-        const pair own = fl_plus(fl_times(mass, log_sum), fl_times(keep, FL_AT(labels->cost, i)));
+        const pair even_cost = fl_scale(R(FL_MAX_CLASSES), fl_times(base, FL_AT(labels->spread, i)));
+        const pair spread = fl_choose_pair(c.a == R(0), none, even_cost);
+        const pair given = fl_choose_pair(c.a == R(1), none, fl_times(keep, FL_AT(labels->cost, i)));
+        const pair own = fl_plus(fl_times(mass, log_sum), given);
         const pair penalty = fl_times(mass, fl_scale(c.b, fl_times(level, level)));
         const pair share = fl_times(mass, fl_one_plus(fl_scale(R(2) * c.b, level)));
         const real w = weight[i];
@@ -555,6 +566,7 @@ static FL_INLINE void fl_label_values(const fl_tile *t, const row_sums *sums, co
         const pair miss = fl_times(rest, inverse), lead = fl_choose_pair(c.b == R(0), mass, share);
         FL_SET(out->miss, i, miss);
         FL_SET(out->share, i, lead);
+        FL_SET(out->part, i, fl_times(lead, inverse));
         FL_SET(out->base, i, base);
         out->square[i] = R(2) * c.b * mass.hi;
         const pair total = fl_plus(own, fl_plus(spread, fl_choose_pair(c.b == R(0), none, penalty)));
@@ -571,7 +583,7 @@ static FL_INLINE void fl_strip_label_derivatives(const fl_tile *t, int given, in
     strip label = { 0 }, weight = { 0 }, grad = fl_strip(t, t->grad, i, R(0)), hess = { 0 };
     const pair keep = fl_sum(R(1), -c.a), one = fl_exact(R(1));
     real top[FL_LANES], at[FL_LANES], where[FL_LANES], factor[FL_LANES], square[FL_LANES];
-    row_pairs lane[4];
+    row_pairs lane[5];
     if (given) {
         label = fl_strip(t, t->labels, i, R(0));
         weight = fl_strip(t, t->class_weight, 0, R(0));
@@ -589,6 +601,7 @@ static FL_INLINE void fl_strip_label_derivatives(const fl_tile *t, int given, in
         FL_SET(lane[1], l, FL_AT(f->miss, row));
         FL_SET(lane[2], l, FL_AT(f->share, row));
         FL_SET(lane[3], l, FL_AT(f->base, row));
+        FL_SET(lane[4], l, FL_AT(f->part, row));
     }
     FL_EACH_GROUP(t)
     {
@@ -600,15 +613,17 @@ static FL_INLINE void fl_strip_label_derivatives(const fl_tile *t, int given, in
             const int first = at[l] == here;
             const pair inverse = FL_AT(lane[0], l), miss = FL_AT(lane[1], l), share = FL_AT(lane[2], l);
             const pair due = fl_plus(fl_scale(FL_LABEL(here, l), keep), FL_AT(lane[3], l));
-            const pair e = fl_times(fl_lifted_exp(x[l], top[l]), inverse);
+            const pair lifted = fl_lifted_exp(x[l], top[l]), e = fl_times(lifted, inverse);
+            const pair shared = fl_times(lifted, FL_AT(lane[4], l)); /* p times the share */
             /* of the top p = 1 - miss: nothing may be lost of what share and label leave */
-            const pair moved = fl_times(share, fl_select(first, fl_negative(miss), e));
+            const pair moved = fl_select(first, fl_negative(fl_times(share, miss)), shared);
             const pair rest = fl_select(first, fl_plus(share, fl_negative(due)), fl_negative(due));
             const real slope = factor[l] * fl_rounded(fl_plus(moved, rest));
             if (bends) {
                 const pair p = fl_select(first, fl_plus(one, fl_negative(miss)), e);
                 const pair q = fl_select(first, miss, fl_plus(one, fl_negative(e)));
-                const pair bend = fl_times(p, fl_plus(fl_times(share, q), fl_scale(square[l], p)));
+                const pair whole = fl_select(first, fl_times(share, p), shared);
+                const pair bend = fl_plus(fl_times(whole, q), fl_scale(square[l], fl_times(p, p)));
                 h[l] = factor[l] == R(0) ? R(0) : factor[l] * fl_rounded(bend);
             }
             to[l] = factor[l] == R(0) ? R(0) : slope;

@@ -37,6 +37,7 @@ cdef extern from "fastloss.h" nogil:
     const char *fl_row_loss_name(int loss)
     const char *fl_row_loss_requirement(int loss)
     int fl_row_loss_labels(int loss)
+    int fl_row_loss_is_softmax(int loss)
     enum:
         FL_LABELS_indices, FL_LABELS_rows
     const char *fl_loss_requirement(int loss)

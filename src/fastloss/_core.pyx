@@ -522,6 +522,9 @@ cdef class Loss:
     cdef int find_id(self) except -1:
         return loss_names().index(self.name)
 
+    cdef dict defaults(self):
+        return self.declaration.__kwdefaults__ or {}
+
     cdef set_params(self, dict params):
         self.set_constants(self.declaration(**params))
         self._params = {name: value if value is None else float(value) for name, value in params.items()}
@@ -615,7 +618,8 @@ cdef class Loss:
         return signature(self)
 
     def __repr__(self):
-        changed = {k: v for k, v in self._params.items() if v != self.declaration.__kwdefaults__[k]}
+        defaults = self.defaults()
+        changed = {k: v for k, v in self._params.items() if v != defaults[k]}
         arguments = ", ".join(f"{k}={v!r}" for k, v in changed.items())
         return f"fastloss.{self.name}" + (f".bind({arguments})" if changed else "")
 

@@ -12,24 +12,30 @@ cdef struct RowLayout:
     Py_ssize_t strides[7][FL_MAX_DIMS]
 
 
+cdef dict ROW_OPTIONS = {"class_weight": None, "ignore_index": None, "axis": -1}
+
+
 cdef class RowLoss(Loss):
-    """A loss of rows of scores along an axis: called as every loss, with more keywords.
-
-    See Also
-    --------
-    fastloss.losses : the names of all losses.
-    """
-
     cdef readonly tuple own  # the names of the parameters that are constants of the C function
     cdef int labels  # what y_true may be: FL_LABELS_indices and FL_LABELS_rows
+    cdef bint softmax  # rows have one
     cdef bint smooths  # by parameters that make every label a row of probabilities
 
     cdef int find_id(self) except -1:
         return row_loss_names().index(self.name)
 
+    @property
+    def __doc__(self):  # a class without a text has None, which would hide that of Loss
+        from fastloss.registry import loss_doc
+
+        return f"{self.name}{self.__signature__}\n\n{loss_doc(self)}"
+
+    cdef dict defaults(self):
+        return {**(self.declaration.__kwdefaults__ or {}), **ROW_OPTIONS}
+
     cdef set_params(self, dict params):
         self.own = tuple(self.declaration.__kwdefaults__ or {})
-        options = {"class_weight": None, "ignore_index": None, "axis": -1}
+        options = dict(ROW_OPTIONS)
         constants = {}
         for key, value in params.items():
             (constants if key in self.own else options)[key] = value
@@ -37,6 +43,7 @@ cdef class RowLoss(Loss):
         self._params = {name: value if value is None else float(value) for name, value in constants.items()}
         self._params.update(_row_arguments.check_options(**options))
         self.labels = fl_row_loss_labels(self.id)
+        self.softmax = fl_row_loss_is_softmax(self.id)
         self.smooths = self.name == "softmax_cross_entropy"
 
 
@@ -74,6 +81,10 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
     if not 0 < classes <= FL_MAX_CLASSES:
         _row_arguments.refuse_classes(p, axis)
     cdef bint given = (<object>y).shape == shape
+    if given and return_correct:
+        raise ValueError("return_correct= needs class indices; pass y_true.argmax(axis)")
+    if (return_lse or return_correct) and not loss.softmax:
+        raise ValueError(f"{loss.name} has no softmax; return_lse= and return_correct= go with softmax_cross_entropy")
     if given and not loss.labels & FL_LABELS_rows:
         _row_arguments.refuse_rows(loss.name)
     if not given and (not loss.labels & FL_LABELS_indices or (<object>y).shape != rows_shape or is_float(y)):
