@@ -20,11 +20,21 @@ DIGITS = 60, 120, 700, 1400
 
 @dataclass(frozen=True)
 class RowReference:
-    """The value as a function of the true class's cost; the parameters to try; whether labels may be rows."""
+    """The value; the parameters to try; whether labels may be rows, must be rows; what the value is a function of.
+
+    That is the cost of the true class; by class all costs, and the label; or the rows of labels and scores.
+    """
 
     value: Callable[..., Any]
     params: tuple[dict[str, float], ...] = field(default=({},))
     soft: bool = False
+    of: str = "cost"  # or "costs", "scores", "probabilities"
+    hard: bool = True
+
+    @property
+    def smooth(self) -> bool:
+        """Whether it is the cross-entropy of labels that need not be a class."""
+        return self.soft and self.of == "cost"
 
 
 def focal(cost, gamma=2.0):
@@ -32,6 +42,53 @@ def focal(cost, gamma=2.0):
         return mpf(0)
     log_q = log(-expm1(-cost)) if cost < 1 else log1p(-exp(-cost))
     return exp(mpf(gamma) * log_q) * cost
+
+
+def total(terms):
+    return sum(terms, mpf(0))
+
+
+def squares(costs, label):
+    """The sum of p_k^2 over the other classes."""
+    return total(exp(-2 * jet(c)) for k, c in enumerate(costs) if k != label)
+
+
+def tanimoto(costs, label):
+    p = exp(-costs[label])
+    return -p / (p * p + squares(costs, label) - expm1(-costs[label]))
+
+
+def cauchy_schwarz(costs, label):
+    return log1p(squares(costs, label) * exp(2 * jet(costs[label]))) / 2
+
+
+def one_hot_hinge(y, s, power):
+    gaps = (mpf(1) / 2 - (b if a else -b) for a, b in zip(y, s, strict=True))
+    return total(gap**power for gap in gaps if gap > 0)
+
+
+def multiclass_hinge(y, s):
+    t = y.index(1)
+    rivals = [b for k, b in enumerate(s) if k != t]
+    if not rivals:
+        return mpf(0)
+    gap = 1 + max(rivals, key=lambda b: jet(b).v) - s[t]
+    return gap if gap > 0 else mpf(0)
+
+
+def multi_margin(y, s, p=1, margin=1.0):
+    t = y.index(1)
+    gaps = (mpf(margin) + b - s[t] for k, b in enumerate(s) if k != t)
+    return total(gap ** int(p) for gap in gaps if gap > 0) / len(s)
+
+
+def js_divergence(y, p):
+    found = mpf(0)
+    for a, b in zip(y, p, strict=True):
+        middle = (a + b) / 2
+        found += a * (mp.log(a) - log(middle)) if a else 0
+        found += b * (log(b) - log(middle))
+    return found / 2
 
 
 ROW_REFERENCES = {
@@ -57,6 +114,52 @@ ROW_REFERENCES = {
     ),
 }
 
+# Those of other functions of a row.
+TERM_REFERENCES = {
+    "expectation_l1": RowReference(lambda cost: -2 * expm1(-cost)),
+    "chebyshev": RowReference(lambda cost: -expm1(-cost)),
+    "squared_log": RowReference(lambda cost: cost * cost),
+    "expectation_l2": RowReference(
+        lambda costs, label: expm1(-costs[label]) ** 2 + squares(costs, label), of="costs"
+    ),
+    "tanimoto": RowReference(tanimoto, of="costs"),
+    "cauchy_schwarz": RowReference(cauchy_schwarz, of="costs"),
+    "one_hot_l1": RowReference(
+        lambda y, s: total(abs(a - b) for a, b in zip(s, y, strict=True)), of="scores", soft=True
+    ),
+    "one_hot_l2": RowReference(
+        lambda y, s: total((a - b) ** 2 for a, b in zip(s, y, strict=True)), of="scores", soft=True
+    ),
+    "one_hot_hinge": RowReference(lambda y, s: one_hot_hinge(y, s, 1), of="scores"),
+    "one_hot_squared_hinge": RowReference(lambda y, s: one_hot_hinge(y, s, 2), of="scores"),
+    "one_hot_cubed_hinge": RowReference(lambda y, s: one_hot_hinge(y, s, 3), of="scores"),
+    "multiclass_hinge": RowReference(multiclass_hinge, of="scores"),
+    "multi_margin": RowReference(
+        multi_margin, params=({}, {"p": 2.0}, {"margin": 0.25}, {"p": 2.0, "margin": 3.0}), of="scores"
+    ),
+    "cross_entropy": RowReference(
+        lambda y, p, base=None: (
+            total(-a * log(b) for a, b in zip(y, p, strict=True) if a) / (mp.log(base) if base else 1)
+        ),
+        params=({}, {"base": 2.0}),
+        of="probabilities",
+        soft=True,
+    ),
+    "kl_divergence": RowReference(
+        lambda y, p: total(a * (mp.log(a) - log(b)) for a, b in zip(y, p, strict=True) if a),
+        of="probabilities",
+        soft=True,
+        hard=False,
+    ),
+    "js_divergence": RowReference(js_divergence, of="probabilities", soft=True, hard=False),
+    "tv_distance": RowReference(
+        lambda y, p: total(abs(a - b) for a, b in zip(p, y, strict=True)) / 2,
+        of="probabilities",
+        soft=True,
+        hard=False,
+    ),
+}
+
 
 @lru_cache(maxsize=1 << 16)
 def _exp(x, dps):
@@ -77,7 +180,16 @@ def costs(scores: Sequence[Any]) -> tuple[Any, list[Any]]:
 
 def row_value(reference: RowReference, params: dict[str, float], scores: Sequence[Any], label: Any) -> Any:
     """The value of a row; the label is a class, or a probability by class."""
+    if reference.of in ("scores", "probabilities"):
+        y = (
+            [mpf(int(i == label)) for i in range(len(scores))]
+            if np.ndim(label) == 0
+            else [mpf(float(x)) for x in label]
+        )
+        return reference.value(y, scores, **params)
     lse, cost = costs(scores)
+    if reference.of == "costs":
+        return reference.value(cost, label)
     if not reference.soft:
         return reference.value(cost[label], **params)
     e, z, n = mpf(params.get("label_smoothing", 0)), mpf(params.get("z_loss", 0)), len(scores)
