@@ -22,13 +22,13 @@ DIGITS = 60, 120, 700, 1400
 class RowReference:
     """The value; the parameters to try; whether labels may be rows, must be rows; what the value is a function of.
 
-    That is the cost of the true class; by class all costs, and the label; or the rows of labels and scores.
+    That is the cost of the true class, or the rows of labels and scores.
     """
 
     value: Callable[..., Any]
     params: tuple[dict[str, float], ...] = field(default=({},))
     soft: bool = False
-    of: str = "cost"  # or "costs", "scores", "probabilities"
+    of: str = "cost"  # or "scores", "probabilities"
     hard: bool = True
 
     @property
@@ -46,20 +46,6 @@ def focal(cost, gamma=2.0):
 
 def total(terms):
     return sum(terms, mpf(0))
-
-
-def squares(costs, label):
-    """The sum of p_k^2 over the other classes."""
-    return total(exp(-2 * jet(c)) for k, c in enumerate(costs) if k != label)
-
-
-def tanimoto(costs, label):
-    p = exp(-costs[label])
-    return -p / (p * p + squares(costs, label) - expm1(-costs[label]))
-
-
-def cauchy_schwarz(costs, label):
-    return log1p(squares(costs, label) * exp(2 * jet(costs[label]))) / 2
 
 
 def one_hot_hinge(y, s, power):
@@ -119,11 +105,6 @@ TERM_REFERENCES = {
     "expectation_l1": RowReference(lambda cost: -2 * expm1(-cost)),
     "chebyshev": RowReference(lambda cost: -expm1(-cost)),
     "squared_log": RowReference(lambda cost: cost * cost),
-    "expectation_l2": RowReference(
-        lambda costs, label: expm1(-costs[label]) ** 2 + squares(costs, label), of="costs"
-    ),
-    "tanimoto": RowReference(tanimoto, of="costs"),
-    "cauchy_schwarz": RowReference(cauchy_schwarz, of="costs"),
     "one_hot_l1": RowReference(
         lambda y, s: total(abs(a - b) for a, b in zip(s, y, strict=True)), of="scores", soft=True
     ),
@@ -161,6 +142,9 @@ TERM_REFERENCES = {
 }
 
 
+ALL_ROW_REFERENCES = {**ROW_REFERENCES, **TERM_REFERENCES}
+
+
 @lru_cache(maxsize=1 << 16)
 def _exp(x, dps):
     return mp.exp(x)
@@ -188,8 +172,6 @@ def row_value(reference: RowReference, params: dict[str, float], scores: Sequenc
         )
         return reference.value(y, scores, **params)
     lse, cost = costs(scores)
-    if reference.of == "costs":
-        return reference.value(cost, label)
     if not reference.soft:
         return reference.value(cost[label], **params)
     e, z, n = mpf(params.get("label_smoothing", 0)), mpf(params.get("z_loss", 0)), len(scores)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from accuracy import BASELINE, BEYOND, OUTPUTS, TARGET, measure, table
 from references import REFERENCES
-from row_references import ROW_REFERENCES
+from row_references import ALL_ROW_REFERENCES as ROW_REFERENCES
 
 import fastloss as fl
 from fastloss import _core

@@ -117,8 +117,17 @@ for classes in (1, 2, 3, 15, 16, 17, 33, 100, 101, 130, 1001):
                     value = guarded(n, kind, end)
                     soft = rows_of(n, classes, scores, end, first)
                     soft[:] = 0.25
+                    uniform, target = (rows_of(n, classes, scores, end, first) for _ in range(2))
+                    uniform[:] = target[:] = 1 / classes
+                    for name in ("cross_entropy", "kl_divergence", "js_divergence", "tv_distance"):
+                        now(name, classes, n, scores, "at the end" if end else "at the start", first)
+                        fl.get(name)(target, uniform, reduction="none", sample_weight=w, out=value)
+                        fl.get(name).grad_and_hess(target, uniform, sample_weight=w, out=(two, one))
+                        count += 2
                     for name in fl.losses()["multiclass"]:
                         loss = fl.get(name)
+                        if "divergence" in name or name in ("cross_entropy", "tv_distance"):
+                            continue
                         now(name, classes, n, label, scores, "at the end" if end else "at the start", first)
                         loss(y, p)
                         loss(y, p, reduction="none", sample_weight=w, out=value)

@@ -326,7 +326,7 @@ def test_the_baseline_agrees():
 import sys
 import numpy as np
 import fastloss as fl
-for name in fl.losses()["multiclass"]:
+for name in ("softmax_cross_entropy", "softmax_focal", "poly1", "generalized_cross_entropy"):
     for classes in (3, 120):
         rng = np.random.default_rng(0)
         y, p = rng.integers(classes, size=40), rng.normal(size=(40, classes)) * 5

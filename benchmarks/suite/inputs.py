@@ -11,6 +11,7 @@ import fastloss as fl
 
 ON_PROBABILITIES = {"binary_cross_entropy", "brier"}
 CLASSES = 10
+OF_DISTRIBUTIONS = ("cross_entropy", "kl_divergence", "js_divergence", "tv_distance")
 ON_POSITIVE_VALUES = {"squared_log_error", "absolute_percentage_error"}
 
 
@@ -36,6 +37,8 @@ def make_inputs(loss: str, n: int, dtype: str) -> tuple[NDArray[Any], NDArray[An
     family = fl.get(loss).family
     if family == "multiclass":
         rows = max(1, n // CLASSES)
+        if loss in OF_DISTRIBUTIONS:
+            return tuple(rng.dirichlet(np.ones(CLASSES), rows).astype(kind) for _ in range(2))
         labels = rng.integers(CLASSES, size=rows)
         return labels, rng.standard_normal((rows, CLASSES), dtype=kind) * kind(2)
     if family == "binary":

@@ -43,7 +43,6 @@ typedef struct {
     int32_t best[FL_TILE_ROWS];                 /* the first class that has the top; -1: none */
     int32_t hit[FL_TILE_ROWS];                  /* the true class is that one */
     row_pairs rest;                             /* the sum of the others' exponentials, lifted */
-    row_pairs squares; /* and of their squares, not lifted; only for the losses that ask for it */
 } row_sums;
 
 /* ---- strips ------------------------------------------------------------------------------------ */
@@ -209,12 +208,12 @@ static FL_INLINE pair fl_lifted_exp(real s, real top)
 }
 
 /* Leaves the rounded exponentials in `grad`, if `store`; the top's is left out there as in the sum. */
-static FL_INLINE void fl_exponentials(const fl_tile *t, int store, int squares, ptrdiff_t i, row_sums *sums)
+static FL_INLINE void fl_exponentials(const fl_tile *t, int store, ptrdiff_t i, row_sums *sums)
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
     strip out = { 0 };
     real top[FL_LANES], at[FL_LANES];
-    lane_sums rest = { { 0 }, { 0 } }, square = rest;
+    lane_sums rest = { { 0 }, { 0 } };
     if (store)
         out = fl_strip(t, t->grad, i, R(0));
     for (int l = 0; l < FL_LANES; l++) {
@@ -229,8 +228,6 @@ static FL_INLINE void fl_exponentials(const fl_tile *t, int store, int squares, 
         for (int l = 0; l < FL_LANES; l++) {
             const real e = at[l] == here ? R(0) : fl_lifted_exp(x[l], top[l]).hi;
             fl_lane_add(&rest, l, fl_exact(e));
-            if (squares)
-                fl_lane_add(&square, l, fl_product(fl_lowered(e), fl_lowered(e)));
             if (store)
                 to[l] = e;
         }
@@ -238,8 +235,6 @@ static FL_INLINE void fl_exponentials(const fl_tile *t, int store, int squares, 
     if (store)
         fl_flush(t, &out);
     fl_lane_total(t, i, &rest, &sums->rest);
-    if (squares)
-        fl_lane_total(t, i, &square, &sums->squares);
 }
 
 /* Rows with a lane in the last strip of rows that are computed side by side. */
@@ -256,17 +251,16 @@ static FL_INLINE void fl_fill_up(const fl_tile *t, row_sums *sums)
         sums->best[row] = -1;
         sums->hit[row] = 0;
         FL_SET(sums->rest, row, fl_exact(R(0)));
-        FL_SET(sums->squares, row, fl_exact(R(0)));
     }
 }
 
 /* Both sweeps, strip by strip while it is in cache. */
-static FL_INLINE void fl_sweep(const fl_tile *t, int store, int squares, row_sums *sums)
+static FL_INLINE void fl_sweep(const fl_tile *t, int store, row_sums *sums)
 {
     fl_fill_up(t, sums);
     for (ptrdiff_t i = 0; i < fl_strips(t); i++) {
         fl_find(t, 0, i, sums);
-        fl_exponentials(t, store, squares, i, sums);
+        fl_exponentials(t, store, i, sums);
     }
 }
 
@@ -408,8 +402,8 @@ static FL_INLINE void fl_derivatives(const fl_tile *t, int bends, const row_sums
             body;                                                                      \
         }                                                                              \
     }
-FL_SWEEP(fl_sum_exponentials, fl_sweep(&way, 0, 0, sums), row_sums *sums)
-FL_SWEEP(fl_store_exponentials, fl_sweep(&way, 1, 0, sums), row_sums *sums)
+FL_SWEEP(fl_sum_exponentials, fl_sweep(&way, 0, sums), row_sums *sums)
+FL_SWEEP(fl_store_exponentials, fl_sweep(&way, 1, sums), row_sums *sums)
 FL_SWEEP(fl_grad_rows, fl_derivatives(&way, 0, sums, f), const row_sums *sums, const factors *f)
 FL_SWEEP(fl_hess_rows, fl_derivatives(&way, 1, sums, f), const row_sums *sums, const factors *f)
 

@@ -5,7 +5,6 @@
 #ifndef FL_MULTICLASS_H
 #define FL_MULTICLASS_H
 
-#include "../kernels/collision.h"
 #include "../kernels/rowsum.h"
 #include "regression.h"
 
@@ -86,61 +85,6 @@ static FL_INLINE link squared_log(true_class z, params c)
                    .bend = fl_scale(R(2), z.q) };
 }
 
-/* sum_k (p_k - y_k)^2 = (1 - p)^2 + R, R the others' sum of p_k^2 */
-static FL_INLINE collision_link expectation_l2(collision z)
-{
-    const pair p = z.own.p, q = z.own.q, value = fl_plus(fl_times(q, q), z.others);
-    const pair lead = fl_plus(fl_times(p, q), fl_negative(z.others)); /* p - Q */
-    const pair bend = fl_plus(fl_times(fl_times(q, q), fl_plus(fl_scale(R(3), p), fl_exact(R(-1)))),
-                              fl_times(z.others, fl_plus(fl_scale(R(2), p), fl_negative(q))));
-    const real both = fl_rounded(fl_plus(fl_times(p, p), z.others)), a = fl_rounded(lead);
-    return (collision_link){ .value = value,
-                             .grad = fl_scale(R(-2), fl_times(p, value)),
-                             .hess = fl_scale(R(2), fl_times(p, bend)),
-                             .g = { R(2) * a, R(2) },
-                             .h = { R(2) * a, R(2) * (R(2) - a + R(2) * both - p.hi), R(-8), R(0) } };
-}
-
-/* -p / D, D = 1 - p + Q */
-static FL_INLINE collision_link tanimoto(collision z)
-{
-    const pair p = z.own.p, q = z.own.q, one = fl_exact(R(1)), two = fl_exact(R(2));
-    const pair both = fl_plus(fl_times(p, p), z.others), d = fl_plus(q, both), inverse = fl_quotient(one, d);
-    const pair lead = fl_plus(fl_times(p, q), fl_negative(z.others)); /* p - Q */
-    const pair n = fl_plus(fl_times(q, fl_plus(fl_times(q, fl_plus(one, p)), z.others)),
-                           fl_scale(R(2), fl_times(p, z.others)));
-    const pair share = fl_times(p, fl_times(inverse, inverse));
-    const pair turn = fl_plus(fl_scale(R(2), fl_times(p, lead)), fl_negative(fl_times(p, q)));
-    const pair change = fl_plus(
-        fl_scale(R(2), fl_times(fl_times(p, lead), fl_plus(one, p))),
-        fl_negative(fl_times(fl_times(p, q), fl_plus(fl_plus(one, fl_negative(both)), fl_scale(R(4), p)))));
-    const pair sum = fl_plus(fl_plus(fl_times(q, n), change),
-                             fl_negative(fl_times(fl_times(two, n), fl_times(turn, inverse))));
-    const real w = share.hi, a = R(1) - both.hi, c = R(4) * inverse.hi;
-    const real b = R(2) + R(2) * inverse.hi * (p.hi - R(2) * both.hi);
-    return (collision_link){ .value = fl_negative(fl_times(p, inverse)),
-                             .grad = fl_negative(fl_times(share, n)),
-                             .hess = fl_negative(fl_times(share, sum)),
-                             .g = { w * a, w * R(2) },
-                             .h = { w * a, w * (R(4) - a * b + R(2) * both.hi),
-                                    w * (R(-2) * b - a * c - R(4)), w * R(-2) * c } };
-}
-
-/* -log(p / sqrt(Q)) = log1p(R / p^2) / 2 */
-static FL_INLINE collision_link cauchy_schwarz(collision z)
-{
-    const pair p = z.own.p, square = fl_times(p, p), both = fl_plus(square, z.others);
-    const pair inverse = fl_quotient(fl_exact(R(1)), both), lost = fl_times(z.others, inverse);
-    const pair kept = fl_times(square, inverse), ratio = fl_quotient(z.others, square);
-    const pair near = fl_scale(R(0.5), fl_log_of(fl_one_plus(ratio)));
-    const pair far = fl_plus(z.own.cost, fl_scale(R(0.5), fl_log_of(both)));
-    return (collision_link){ .value = fl_select(ratio.hi < R(1), near, far),
-                             .grad = fl_negative(lost),
-                             .hess = fl_scale(R(2), fl_times(kept, lost)),
-                             .g = { R(0), inverse.hi },
-                             .h = { R(0), R(2) * inverse.hi, R(0), R(-2) * inverse.hi * inverse.hi } };
-}
-
 static FL_INLINE vgh one_hot_l1(real y, real s, real mine, params c)
 {
     (void)mine;
@@ -163,21 +107,24 @@ static FL_INLINE vgh one_hot_hinge(real y, real s, real mine, params c)
 {
     const real u = fl_one_hot_gap(y, s), side = y > R(0.5) ? R(-1) : R(1);
     (void)mine, (void)c;
-    return (vgh){ .value = u, .grad = u > R(0) ? side : R(0) * u };
+    return (vgh){ .value = u, .grad = u > R(0) ? side : u };
 }
 
 static FL_INLINE vgh one_hot_squared_hinge(real y, real s, real mine, params c)
 {
     const real u = fl_one_hot_gap(y, s), side = y > R(0.5) ? R(-2) : R(2);
     (void)mine, (void)c;
-    return (vgh){ .value = u * u, .grad = side * u, .hess = u > R(0) ? R(2) : R(0) * u };
+    return (vgh){ .value = u * u, .grad = side * u, .hess = u > R(0) ? R(2) : u };
 }
 
 static FL_INLINE vgh one_hot_cubed_hinge(real y, real s, real mine, params c)
 {
-    const real u = fl_one_hot_gap(y, s), side = y > R(0.5) ? R(-3) : R(3);
+    const pair gap = fl_sum(R(0.5), y > R(0.5) ? -s : s);
+    const pair u = fl_select(gap.hi < R(0), fl_exact(R(0)), gap), square = fl_times(u, u);
     (void)mine, (void)c;
-    return (vgh){ .value = u * u * u, .grad = side * u * u, .hess = R(6) * u };
+    return (vgh){ .value = fl_times_rounded(square, u),
+                  .grad = (y > R(0.5) ? R(-1) : R(1)) * fl_rounded(fl_scale(R(3), square)),
+                  .hess = R(6) * u.hi };
 }
 
 /* ---- margins ------------------------------------------------------------------------------------------- */
@@ -187,7 +134,7 @@ static FL_INLINE vgh multi_margin(real y, real s, real mine, params c)
 {
     const real gap = fl_rounded(fl_plus(fl_sum(s, -mine), fl_exact(c.a))), u = fl_at_least(gap, R(0));
     const int square = c.b == R(1);
-    const real step = u > R(0) ? R(1) : R(0) * u;
+    const real step = u > R(0) ? R(1) : u;
     (void)y;
     return (vgh){ .value = fl_choose(square, u * u, u),
                   .grad = fl_choose(square, R(2) * u, step),
@@ -200,22 +147,24 @@ static FL_INLINE vgh multi_margin(real y, real s, real mine, params c)
 static FL_INLINE vgh cross_entropy(real y, real p, real mine, params c)
 {
     const int none = y == R(0);
+    const real zero = p - p; /* or NaN */
     const pair slope = fl_quotient(fl_product(c.a, y), fl_exact(p));
     (void)mine;
-    return (vgh){ .value = none ? R(0) : -fl_rounded(fl_scale(c.a, fl_scale(y, fl_log_pair(p, R(0))))),
-                  .grad = none ? R(0) : -fl_rounded(slope),
-                  .hess = none ? R(0) : fl_rounded(fl_quotient(slope, fl_exact(p))) };
+    return (vgh){ .value = none ? zero : -fl_rounded(fl_scale(c.a, fl_scale(y, fl_log_pair(p, R(0))))),
+                  .grad = none ? zero : -fl_rounded(slope),
+                  .hess = none ? zero : fl_rounded(fl_quotient(slope, fl_exact(p))) };
 }
 
 /* y log(y/p) */
 static FL_INLINE vgh kl_divergence(real y, real p, real mine, params c)
 {
     const int none = y == R(0);
+    const real zero = p - p; /* or NaN */
     const pair ratio = fl_quotient(fl_exact(y), fl_exact(p));
     (void)mine, (void)c;
-    return (vgh){ .value = none ? R(0) : fl_rounded(fl_scale(y, fl_log_of(ratio))),
-                  .grad = none ? R(0) : -fl_rounded(ratio),
-                  .hess = none ? R(0) : fl_rounded(fl_quotient(ratio, fl_exact(p))) };
+    return (vgh){ .value = none ? zero : fl_rounded(fl_scale(y, fl_log_of(ratio))),
+                  .grad = none ? zero : -fl_rounded(ratio),
+                  .hess = none ? zero : fl_rounded(fl_quotient(ratio, fl_exact(p))) };
 }
 
 /* (y log(y/m) + p log(p/m)) / 2, m = (y + p) / 2. With t = (y - p) / (y + p) it is m/2 (t log(y/p) + log(1 -

@@ -76,7 +76,10 @@ def _check_out(name: str, out: object, shape: tuple[int, ...], dtype: np.dtype[A
 
 
 def check_outputs(
-    out: Any, parts: tuple[str, ...], shapes: tuple[int, ...] | dict[str, tuple[int, ...]], dtype: np.dtype[Any]
+    out: Any,
+    parts: tuple[str, ...],
+    shapes: tuple[int, ...] | dict[str, tuple[int, ...]],
+    dtype: np.dtype[Any],
 ) -> list[Array | None]:
     """Return an array or None for each array among the results, which `parts` names; a float comes first."""
     arrays = [part for part in parts if part != "float"]

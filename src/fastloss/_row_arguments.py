@@ -11,9 +11,7 @@ from numpy.typing import ArrayLike
 from fastloss._arguments import Array, convert
 
 
-def check_options(
-    *, class_weight: ArrayLike | None, ignore_index: int | None, axis: int
-) -> dict[str, Any]:
+def check_options(*, class_weight: ArrayLike | None, ignore_index: int | None, axis: int) -> dict[str, Any]:
     """Return the options that all row losses share, in a form that is hashable."""
     if class_weight is not None:
         class_weight = tuple(float(w) for w in _class_weight(class_weight))
@@ -63,7 +61,9 @@ def row_weights(
     counted = counts if weight is None else np.where(counts, weight, weight.dtype.type(0))
     if factors is not None:
         inside = (y >= 0) & (y < classes)  # a label outside keeps its weight, and is refused
-        counted = np.where(inside & counts, counted * factors[np.where(inside, y, 0).astype(np.intp)], counted)
+        counted = np.where(
+            inside & counts, counted * factors[np.where(inside, y, 0).astype(np.intp)], counted
+        )
     return weight, counted
 
 
@@ -89,7 +89,9 @@ def refuse_rows(name: str) -> NoReturn:
 
 def refuse_class_weight(name: str) -> NoReturn:
     """Raise for weights of classes where a label is no single class."""
-    raise ValueError(f"{name}: class_weight needs class indices as y_true; pass sample_weight, one weight a row")
+    raise ValueError(
+        f"{name}: class_weight needs class indices as y_true; pass sample_weight, one weight a row"
+    )
 
 
 def refuse_labels(name: str, y: Array, p: Array, axis: int, labels: int) -> NoReturn:
@@ -126,7 +128,9 @@ def refuse_domain(name: str, requirement: str, given: bool, y: Array, p: Array) 
             index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), array.shape))
             if label == "y_true" or "y_pred" in requirement:
                 at = index[:-1][0] if len(index) == 2 else index[:-1]
-                raise ValueError(f"{name}: {requirement}; got {label}={array[index]} in row {at}, class {index[-1]}")
+                raise ValueError(
+                    f"{name}: {requirement}; got {label}={array[index]} in row {at}, class {index[-1]}"
+                )
     for label, array in arrays.items():
         sums = array.sum(axis=-1, dtype=np.float64)
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(sums - 1))), sums.shape))

@@ -32,6 +32,7 @@ DEFAULT = (
 
 # Scores of a row.
 WIDTH = 10
+OF_DISTRIBUTIONS = ("cross_entropy", "kl_divergence", "js_divergence", "tv_distance")
 
 # These take probabilities where the other losses of two classes take scores.
 PROBABILISTIC = ("binary_cross_entropy", "brier")
@@ -132,6 +133,9 @@ def sample(name: str, n: int, dtype: str) -> tuple[Array, Array]:
     loss = fl.get(name)
     if loss.family == "multiclass":
         rows = max(1, n // WIDTH)
+        if name in OF_DISTRIBUTIONS:
+            y, p = rng.dirichlet(np.ones(WIDTH), (2, rows)).astype(dtype)
+            return y, p
         return rng.integers(0, WIDTH, rows), rng.standard_normal((rows, WIDTH)).astype(dtype)
     y, s = rng.standard_normal((2, n))
     if loss.family == "binary":

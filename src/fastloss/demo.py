@@ -317,6 +317,7 @@ SPECIAL: dict[str, Window] = {
     "squared_log_error": (1, (-0.7, 6), "y_pred (y_true = 1)"),
     "absolute_percentage_error": (2, (-2, 6), "y_pred (y_true = 2)"),
     "tukey_biweight": (0, (-7, 7), "y_pred (y_true = 0)"),
+    **dict.fromkeys(bench.OF_DISTRIBUTIONS, (0.5, (0.02, 0.98), "a class's probability (y_true = 1/2)")),
 }
 
 
@@ -334,8 +335,12 @@ def draw_losses() -> Figure:
             y_true, ends, label = SPECIAL.get(name, WINDOWS[family])
             s = np.linspace(*ends, 801)
             if family == "multiclass":
-                scores = np.column_stack([s, np.zeros((s.size, 2))])
-                labels = np.zeros(s.size, int)
+                of_distributions = name in bench.OF_DISTRIBUTIONS
+                rest = (1 - s) / 2 if of_distributions else np.zeros(s.size)
+                scores = np.column_stack([s, rest, rest])
+                labels = (
+                    np.tile([0.5, 0.25, 0.25], (s.size, 1)) if of_distributions else np.zeros(s.size, int)
+                )
                 value, slopes = fl.get(name).value_and_grad(labels, scores, reduction="none")
                 gradient = slopes[:, 0]
             else:
