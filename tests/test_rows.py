@@ -536,7 +536,7 @@ def test_labels_that_are_no_probabilities(bad, classes):
         strange = y.copy()
         strange[place] = bad
         out = np.full_like(p, 7)
-        where = rf"got .*{bad}.* at index \({place[0]}, {place[1]}\)"
+        where = rf"got .*{bad}.* in row {place[0]}, class {place[1]}"
         with pytest.raises(ValueError, match=where):
             fl.softmax_cross_entropy.grad(strange, p, out=out)
         assert (out == 7).all()
