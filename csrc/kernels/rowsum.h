@@ -19,90 +19,114 @@ enum {
 
 #define FL_FAR_FROM_ONE R(0.05)
 
+/* A strip while it is swept. */
+typedef struct {
+    strip scores, labels, grad, hess, live; /* live: 1 where there is a class */
+    real mine[FL_LANES], where[FL_LANES], factor[FL_LANES], ones[FL_LANES];
+    int bad[FL_LANES];
+    lane_sums total, pull, bend, score, label; /* of the terms, their derivatives, and the distributions */
+} term_strip;
+
+/* Beginning and end of a strip are compiled once for all losses. */
+static __attribute__((noinline)) void FL_NAME(fl_begin_strip)(const fl_tile *t, int kind, ptrdiff_t i,
+                                                              real scale, term_strip *s)
+{
+    memset(s, 0, sizeof *s);
+    s->scores = fl_strip(t, t->scores, i, R(0));
+    s->labels = t->labels.data ? fl_strip(t, t->labels, i, R(0)) : s->scores; /* not looked at unless given */
+    if (t->grad.data)
+        s->grad = fl_strip(t, t->grad, i, R(0));
+    if (t->hess.data)
+        s->hess = fl_strip(t, t->hess, i, R(0));
+    for (int l = 0; l < FL_LANES; l++) {
+        const ptrdiff_t row = fl_row(t, i, l);
+        const int32_t k = row < t->rows ? t->label[row] : -1;
+        s->where[l] = fl_group_of(t, k, l);
+        s->mine[l] = k < 0 ? R(0) : *fl_cell(t, t->scores, row, k);
+        s->factor[l] =
+            ((const real *)t->weight)[row] * scale / (kind == FL_OTHER_CLASSES ? (real)t->classes : R(1));
+        s->ones[l] = R(1);
+        s->live.tail[l] = l < s->scores.n ? R(1) : R(0);
+    }
+    s->live.n = s->scores.n;
+    s->live.data = s->ones; /* of group 0: all full groups are alike */
+}
+
+static __attribute__((noinline)) int FL_NAME(fl_end_strip)(const fl_tile *t, int kind, ptrdiff_t i,
+                                                           term_strip *s)
+{
+    const int others = kind == FL_OTHER_CLASSES;
+    const real *weight = t->weight;
+    real *value = t->value;
+    row_pairs total, pull, bend, score, label;
+    int any = 0;
+
+    if (t->grad.data)
+        fl_flush(t, &s->grad);
+    if (t->hess.data)
+        fl_flush(t, &s->hess);
+    for (int l = 0; l < FL_LANES; l++)
+        any |= s->bad[l] & (weight[fl_row(t, i, l)] != R(0)) & (fl_row(t, i, l) < t->rows);
+    fl_lane_total(t, i, &s->total, &total);
+    fl_lane_total(t, i, &s->pull, &pull);
+    fl_lane_total(t, i, &s->bend, &bend);
+    fl_lane_total(t, i, &s->score, &score);
+    fl_lane_total(t, i, &s->label, &label);
+    for (int l = 0; l < (t->across ? FL_LANES : 1); l++) {
+        const ptrdiff_t row = fl_row(t, i, l);
+        const int absent = weight[row] == R(0);
+        const pair sum = FL_AT(total, row),
+                   mean = others ? fl_quotient(sum, fl_exact((real)t->classes)) : sum;
+        value[row] = absent ? R(0) : weight[row] * fl_rounded(mean);
+        if (row >= t->rows || absent)
+            continue;
+        if (kind == FL_DISTRIBUTIONS)
+            any |= fl_fabs(score.hi[row] - R(1)) > FL_FAR_FROM_ONE ||
+                   fl_fabs(label.hi[row] - R(1)) > FL_FAR_FROM_ONE;
+        if (others && t->grad.data && t->label[row] >= 0) {
+            *fl_cell(t, t->grad, row, t->label[row]) = -s->factor[l] * fl_rounded(FL_AT(pull, row));
+            if (t->hess.data)
+                *fl_cell(t, t->hess, row, t->label[row]) = s->factor[l] * fl_rounded(FL_AT(bend, row));
+        }
+    }
+    return any;
+}
+
 static FL_INLINE int fl_strip_terms(row_term *f, row_domain *violated, int kind, int derivatives,
                                     const fl_tile *t, ptrdiff_t i, params c, real scale)
 {
     const int given = t->labels.data != NULL, others = kind == FL_OTHER_CLASSES;
-    const real *weight = t->weight;
-    real *value = t->value;
-    strip s = fl_strip(t, t->scores, i, R(0)), grad = { 0 }, hess = { 0 }, live = { .n = s.n };
-    strip label = given ? fl_strip(t, t->labels, i, R(0)) : s; /* not looked at unless given */
-    real mine[FL_LANES], where[FL_LANES], factor[FL_LANES], ones[FL_LANES];
-    int bad[FL_LANES] = { 0 };
-    lane_sums total = { { 0 }, { 0 } }, pull = total, bend = total, scores = total, labels = total;
-    row_pairs sum[5];
-
-    if (derivatives)
-        grad = fl_strip(t, t->grad, i, R(0));
-    if (derivatives > 1)
-        hess = fl_strip(t, t->hess, i, R(0));
-    for (int l = 0; l < FL_LANES; l++) {
-        const ptrdiff_t row = fl_row(t, i, l);
-        const int32_t k = row < t->rows ? t->label[row] : -1;
-        where[l] = fl_group_of(t, k, l);
-        mine[l] = k < 0 ? R(0) : *fl_cell(t, t->scores, row, k);
-        factor[l] = weight[row] * scale / (others ? (real)t->classes : R(1));
-        ones[l] = R(1);
-        live.tail[l] = l < s.n ? R(1) : R(0);
-    }
-    live.data = ones; /* of group 0: all full groups are alike */
+    term_strip s;
+    FL_NAME(fl_begin_strip)(t, kind, i, scale, &s);
     FL_EACH_GROUP(t)
     {
-        const real *x = FL_GROUP(s), *y = FL_GROUP(label), *alive = FL_GROUP(live), here = (real)g;
-        real *to = derivatives ? FL_GROUP(grad) : NULL, *h = derivatives > 1 ? FL_GROUP(hess) : NULL;
+        const real *x = FL_GROUP(s.scores), *y = FL_GROUP(s.labels), *alive = FL_GROUP(s.live),
+                   here = (real)g;
+        real *to = derivatives ? FL_GROUP(s.grad) : NULL, *h = derivatives > 1 ? FL_GROUP(s.hess) : NULL;
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
-            const int own = where[l] == here, none = (alive[l] == R(0)) | (others & own);
-            const real xi = x[l], yi = fl_choose(given, y[l], own ? R(1) : R(0));
-            const vgh term = f(yi, xi, mine[l], c);
-            fl_lane_add(&total, l, fl_exact(none ? R(0) : term.value));
-            bad[l] |= violated(yi, xi, c) & (alive[l] != R(0));
+            const int own = s.where[l] == here, none = (alive[l] == R(0)) | (others & own);
+            const real xi = x[l], yi = fl_choose(given, y[l], own ? R(1) : R(0)), factor = s.factor[l];
+            const vgh term = f(yi, xi, s.mine[l], c);
+            fl_lane_add(&s.total, l, fl_exact(none ? R(0) : term.value));
+            s.bad[l] |= violated(yi, xi, c) & (alive[l] != R(0));
             if (kind == FL_DISTRIBUTIONS) {
-                fl_lane_add(&scores, l, fl_exact(xi));
-                fl_lane_add(&labels, l, fl_exact(yi));
+                fl_lane_add(&s.score, l, fl_exact(xi));
+                fl_lane_add(&s.label, l, fl_exact(yi));
             }
             if (derivatives) {
-                to[l] = (none | (factor[l] == R(0))) ? R(0) : factor[l] * term.grad;
+                to[l] = (none | (factor == R(0))) ? R(0) : factor * term.grad;
                 if (others)
-                    fl_lane_add(&pull, l, fl_exact(none ? R(0) : term.grad));
+                    fl_lane_add(&s.pull, l, fl_exact(none ? R(0) : term.grad));
             }
             if (derivatives > 1) {
-                h[l] = (none | (factor[l] == R(0))) ? R(0) : factor[l] * term.hess;
+                h[l] = (none | (factor == R(0))) ? R(0) : factor * term.hess;
                 if (others)
-                    fl_lane_add(&bend, l, fl_exact(none ? R(0) : term.hess));
+                    fl_lane_add(&s.bend, l, fl_exact(none ? R(0) : term.hess));
             }
         }
     }
-    if (derivatives)
-        fl_flush(t, &grad);
-    if (derivatives > 1)
-        fl_flush(t, &hess);
-    int any = 0;
-    for (int l = 0; l < FL_LANES; l++)
-        any |= bad[l] & (weight[fl_row(t, i, l)] != R(0)) & (fl_row(t, i, l) < t->rows);
-    fl_lane_total(t, i, &total, &sum[0]);
-    fl_lane_total(t, i, &pull, &sum[1]);
-    fl_lane_total(t, i, &bend, &sum[2]);
-    fl_lane_total(t, i, &scores, &sum[3]);
-    fl_lane_total(t, i, &labels, &sum[4]);
-    for (int l = 0; l < (t->across ? FL_LANES : 1); l++) {
-        const ptrdiff_t row = fl_row(t, i, l);
-        const int absent = weight[row] == R(0);
-        const pair mean =
-            others ? fl_quotient(FL_AT(sum[0], row), fl_exact((real)t->classes)) : FL_AT(sum[0], row);
-        value[row] = absent ? R(0) : weight[row] * fl_rounded(mean);
-        if (row >= t->rows)
-            continue;
-        if (kind == FL_DISTRIBUTIONS && !absent)
-            any |= fl_fabs(sum[3].hi[row] - R(1)) > FL_FAR_FROM_ONE ||
-                   fl_fabs(sum[4].hi[row] - R(1)) > FL_FAR_FROM_ONE;
-        if (others && derivatives && t->label[row] >= 0 && !absent) {
-            *fl_cell(t, t->grad, row, t->label[row]) = -factor[l] * fl_rounded(FL_AT(sum[1], row));
-            if (derivatives > 1)
-                *fl_cell(t, t->hess, row, t->label[row]) = factor[l] * fl_rounded(FL_AT(sum[2], row));
-        }
-    }
-    return any;
+    return FL_NAME(fl_end_strip)(t, kind, i, &s);
 }
 
 static FL_INLINE int fl_terms(row_term *f, row_domain *violated, int kind, int derivatives, const fl_tile *t,
@@ -119,19 +143,10 @@ static FL_INLINE int fl_sum_rows(row_term *f, row_domain *violated, int kind, co
 {
     const params c = { (real)k[0], (real)k[1], (real)k[2], (real)k[3] };
     const real factor = (real)scale;
-    fl_tile way = *t;
-    int any;
-    if (t->across) {
-        way.across = 1;
-        any = t->hess.data   ? fl_terms(f, violated, kind, 2, &way, c, factor)
-              : t->grad.data ? fl_terms(f, violated, kind, 1, &way, c, factor)
-                             : fl_terms(f, violated, kind, 0, &way, c, factor);
-    } else {
-        way.across = 0;
-        any = t->hess.data   ? fl_terms(f, violated, kind, 2, &way, c, factor)
-              : t->grad.data ? fl_terms(f, violated, kind, 1, &way, c, factor)
-                             : fl_terms(f, violated, kind, 0, &way, c, factor);
-    }
+    /* the strips' kind is not worth two copies of every loss */
+    const int any = t->hess.data   ? fl_terms(f, violated, kind, 2, t, c, factor)
+                    : t->grad.data ? fl_terms(f, violated, kind, 1, t, c, factor)
+                                   : fl_terms(f, violated, kind, 0, t, c, factor);
     *t->correct = 0;
     *sum = fl_row_sum(t);
     return any;
