@@ -12,7 +12,6 @@ import sys
 from functools import cache
 
 import pytest
-from row_references import TERM_REFERENCES
 
 from fastloss import _core
 
@@ -175,9 +174,6 @@ def innermost(code):
             yield [i for i in code if start <= i[0] <= end]
 
 
-SUMS = {name for name, reference in TERM_REFERENCES.items() if reference.of != "cost"}
-
-
 def is_of_rows(name):
     """Whether a kernel is one of rows, or a sweep of theirs, whose name starts with fl_."""
     return name["name"].startswith("fl_") or name["name"] in (*_core.row_loss_names(), "label_cross_entropy")
@@ -211,9 +207,9 @@ def test_the_hot_loops_are_vectorised():
         scalar = [i for i in hot if re.fullmatch(arithmetic + "s[sd]", i[1])]
         if is_of_rows(name):  # what brings lanes together subtracts, and exponentials multiply
             scalar = [i for i in scalar if "sub" not in i[1] or "fm" in i[1]]
-        scalar = [] if ends else scalar
         chooses = name["name"] == "label_cross_entropy"  # between sweeps
         ends = name["name"] in ("fl_begin_strip", "fl_end_strip")  # before and after a sweep
+        scalar = [] if ends else scalar
         assert packed or chooses or ends or name["name"].endswith("_check"), (
             f"{symbol} has no loop on {register} registers"
         )

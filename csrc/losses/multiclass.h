@@ -150,7 +150,8 @@ static FL_INLINE vgh cross_entropy(real y, real p, real mine, params c)
     const real zero = p - p; /* or NaN */
     const pair slope = fl_quotient(fl_product(c.a, y), fl_exact(p));
     (void)mine;
-    return (vgh){ .value = none ? zero : -fl_rounded(fl_scale(c.a, fl_scale(y, fl_log_pair(p, R(0))))),
+    return (vgh){ .value =
+                      fl_choose(none, zero, -fl_rounded(fl_scale(c.a, fl_scale(y, fl_log_pair(p, R(0)))))),
                   .grad = none ? zero : -fl_rounded(slope),
                   .hess = none ? zero : fl_rounded(fl_quotient(slope, fl_exact(p))) };
 }
@@ -162,7 +163,7 @@ static FL_INLINE vgh kl_divergence(real y, real p, real mine, params c)
     const real zero = p - p; /* or NaN */
     const pair ratio = fl_quotient(fl_exact(y), fl_exact(p));
     (void)mine, (void)c;
-    return (vgh){ .value = none ? zero : fl_rounded(fl_scale(y, fl_log_of(ratio))),
+    return (vgh){ .value = fl_choose(none, zero, fl_rounded(fl_scale(y, fl_log_of(ratio)))),
                   .grad = none ? zero : -fl_rounded(ratio),
                   .hess = none ? zero : fl_rounded(fl_quotient(ratio, fl_exact(p))) };
 }
