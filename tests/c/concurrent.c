@@ -97,7 +97,8 @@ static void make_jobs(void)
                     j->size = large ? LARGE : SMALL;
                     j->call = (fl_call){ .kernel = kernels->loss[kinds[kind].loss][kinds[kind].pass],
                                          .real_bytes = real_bytes,
-                                         .shape = { 1, &j->size },
+                                         .ndim = 1,
+                                         .shape = &j->size,
                                          .size = j->size,
                                          .constants = { 1 },
                                          .scale = 1 };

@@ -86,7 +86,8 @@ static fl_call call_of(const recorded *c, int pass, const ptrdiff_t *n)
 {
     fl_call call = { .kernel = fl_kernels(c->real_bytes)->loss[c->loss][pass],
                      .real_bytes = c->real_bytes,
-                     .shape = { 1, n },
+                     .ndim = 1,
+                     .shape = n,
                      .size = *n,
                      .scale = 1 };
     for (int i = 0; i < FL_CONSTANTS; i++)
