@@ -36,12 +36,12 @@ working precision can keep the relative error small. Errors of more than 2 ULP t
 relative change of the inputs does to the result, |y ∂F/∂y| + |p ∂F/∂p|.
 
 Two losses raise a rounded logarithm to a power, and with it the error: `barron` with `alpha` below -20 (2.2 ULP at
--40, 8 at -200) and `focal` with `gamma` above 8 (2.1 ULP at 10).
+-40, 8 at -200) and `focal` with `gamma` above 10 (4.0 ULP at 20).
 
 Parameters are rounded to the dtype of the computation, and so are constants that come from them, such as 1 - quantile
 or 1/ln(base): the references have parameters that both dtypes hold. Parameters from all over the range have the same
 bounds (`tests/test_extremes.py`), but for 0.7 ULP more for each unit of the exponent of a power. A few so extreme
-that a product of them and the data leaves the range, such as a `pos_weight` of 1e38 in float32, may cost the tails of
+that a product of them and the data leaves the range, such as a `dispersion` of 1e-30 in float32, may cost the tails of
 a loss; [guarantees.md](guarantees.md#what-is-not-promised) lists them.
 
 `python tools/measure_accuracy.py` writes this page, and `tests/test_accuracy.py` fails if a point of the references
