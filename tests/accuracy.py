@@ -16,7 +16,7 @@ from references import REFERENCES, condition, exact, points, ulp, ulp_error
 
 import fastloss as fl
 
-HEADINGS = {"fma": "Levels with fused multiply-add", "none": "The baseline"}
+HEADINGS = {"fma": "Levels with fused multiply-add", "none": "The baseline", "rows": "Losses of rows"}
 OUTPUTS = ("value", "gradient", "Hessian")
 TARGET = 2
 # Powers of a rounded logarithm: the error grows with the exponent. The page says how far.

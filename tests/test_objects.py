@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from references import REFERENCES
+from row_references import ALL_ROW_REFERENCES as ROW_REFERENCES
 
 import fastloss as fl
 from fastloss import _core
@@ -28,7 +29,7 @@ def test_the_same_names_everywhere():
     families = fl.losses()
     names = [name for group in families.values() for name in group]
     assert len(names) == len(set(names))
-    assert set(names) == set(_core.loss_names()) == set(REFERENCES)
+    assert set(names) == {*_core.loss_names(), *_core.row_loss_names()} == {*REFERENCES, *ROW_REFERENCES}
     for family, group in families.items():
         module = import_module(f"fastloss.{family}")
         for name in group:
@@ -41,20 +42,37 @@ def test_the_documented_names():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     table = readme.partition("## The losses")[2].partition("\n## ")[0]
     documented = re.findall(r"^\| `(\w+)(?:\(.*?\))?` \|", table, re.MULTILINE)
-    assert sorted(documented) == sorted(REFERENCES)
+    assert sorted(documented) == sorted([*REFERENCES, *ROW_REFERENCES])
 
 
 def test_c_formulas_have_the_family_of_their_python_entry():
     for family, names in fl.losses().items():
         source = (ROOT / "csrc" / "losses" / f"{family}.h").read_text(encoding="utf-8")
         for name in names:
-            assert f"static FL_INLINE vgh {name}(" in source
+            kind = "link" if name in ROW_REFERENCES and ROW_REFERENCES[name].of == "cost" else "vgh"
+            kind = {"multiclass_hinge": None}.get(name, kind)  # a kernel of its own
+            assert kind is None or f"static FL_INLINE {kind} {name}(" in source
+
+
+@pytest.fixture(params=[*REFERENCES, *ROW_REFERENCES])
+def loss(request):
+    """Every loss, those of rows too."""
+    return fl.get(request.param)
 
 
 def test_signatures(loss):
     for method in (loss, loss.grad, loss.value_and_grad, loss.grad_and_hess):
         parameters = inspect.signature(method).parameters
-        assert list(parameters) == ["y_true", "y_pred", *loss.params, "sample_weight", "reduction", "out"]
+        last = ["return_lse", "return_correct"] if loss.name in ROW_REFERENCES else []
+        assert list(parameters) == [
+            "y_true",
+            "y_pred",
+            *loss.params,
+            "sample_weight",
+            "reduction",
+            "out",
+            *last,
+        ]
         for name, value in loss.params.items():
             assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
             assert parameters[name].default == value
@@ -109,8 +127,17 @@ def test_other_examples_run():
 
 
 def test_bind_pickle_copy_equality_and_hash(loss, sample):
-    bound = [loss, *(loss.bind(**params) for params in REFERENCES[loss.name].params)]
-    y, p = sample(loss, 30)
+    references = {**REFERENCES, **ROW_REFERENCES}
+    bound = [loss, *(loss.bind(**params) for params in references[loss.name].params)]
+    if loss.name in ROW_REFERENCES:
+        bound += [loss.bind(ignore_index=-1, axis=0), loss.bind(class_weight=[0.5] * 30)]
+        y, p = np.arange(30), np.eye(30)
+        if ROW_REFERENCES[loss.name].of == "probabilities":
+            p = 0.5 * p + 0.5 / 30
+        if not ROW_REFERENCES[loss.name].hard:
+            y, bound = np.eye(30), bound[:-2]
+    else:
+        y, p = sample(loss, 30)
     for one in bound:
         for other in (pickle.loads(pickle.dumps(one)), copy.copy(one), copy.deepcopy(one)):
             assert other == one

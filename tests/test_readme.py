@@ -40,3 +40,7 @@ def test_links_lead_somewhere():
     for name in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8")):
             assert ((ROOT / name).parent / target).exists(), target
+
+
+def test_the_page_of_the_losses_of_rows():
+    assert run_python_blocks((ROOT / "docs" / "multiclass.md").read_text(encoding="utf-8")) == 1

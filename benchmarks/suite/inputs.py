@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 import fastloss as fl
 
 ON_PROBABILITIES = {"binary_cross_entropy", "brier"}
+CLASSES = 10
+OF_DISTRIBUTIONS = ("cross_entropy", "kl_divergence", "js_divergence", "tv_distance")
 ON_POSITIVE_VALUES = {"squared_log_error", "absolute_percentage_error"}
 
 
 def make_inputs(loss: str, n: int, dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return y_true and y_pred, the same for every call; no temporary outgrows them by much."""
+    """Return y_true and y_pred, the same for every call; no temporary outgrows them by much.
+
+    Of rows of scores these are n // 10 rows of 10 classes.
+    """
     rng = np.random.default_rng(20240229)
     kind = np.dtype(dtype).type
 
@@ -30,6 +35,12 @@ def make_inputs(loss: str, n: int, dtype: str) -> tuple[NDArray[Any], NDArray[An
         return values
 
     family = fl.get(loss).family
+    if family == "multiclass":
+        rows = max(1, n // CLASSES)
+        if loss in OF_DISTRIBUTIONS:
+            return tuple(rng.dirichlet(np.ones(CLASSES), rows).astype(kind) for _ in range(2))
+        labels = rng.integers(CLASSES, size=rows)
+        return labels, rng.standard_normal((rows, CLASSES), dtype=kind) * kind(2)
     if family == "binary":
         labels = (rng.random(n, dtype=np.float32) < 0.5).astype(dtype)
         if loss in ON_PROBABILITIES:

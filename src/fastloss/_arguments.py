@@ -76,7 +76,10 @@ def _check_out(name: str, out: object, shape: tuple[int, ...], dtype: np.dtype[A
 
 
 def check_outputs(
-    out: Any, parts: tuple[str, ...], shape: tuple[int, ...], dtype: np.dtype[Any]
+    out: Any,
+    parts: tuple[str, ...],
+    shapes: tuple[int, ...] | dict[str, tuple[int, ...]],
+    dtype: np.dtype[Any],
 ) -> list[Array | None]:
     """Return an array or None for each array among the results, which `parts` names; a float comes first."""
     arrays = [part for part in parts if part != "float"]
@@ -97,7 +100,10 @@ def check_outputs(
     else:
         given = {"out": out[0] if isinstance(out, tuple) and len(out) == 1 else out}
     checked = [
-        None if array is None else _check_out(name, array, shape, dtype) for name, array in given.items()
+        None
+        if array is None
+        else _check_out(name, array, shapes[part] if isinstance(shapes, dict) else shapes, dtype)
+        for part, (name, array) in zip(arrays, given.items(), strict=True)
     ]
     first, second = checked[0], checked[-1]
     if len(checked) == 2 and first is not None and second is not None and np.may_share_memory(first, second):

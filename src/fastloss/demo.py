@@ -307,6 +307,7 @@ WINDOWS: dict[str, Window] = {
     "regression": (0, (-4, 4), "y_pred (y_true = 0)"),
     "binary": (1, (-3, 3), "score (y_true = 1)"),
     "count": (2, (-2, 3), "log of the mean (y_true = 2)"),
+    "multiclass": (0, (-4, 6), "the true class's score (two others 0)"),
 }
 SPECIAL: dict[str, Window] = {
     "binary_cross_entropy": (1, (0.05, 0.999), "probability (y_true = 1)"),
@@ -316,6 +317,7 @@ SPECIAL: dict[str, Window] = {
     "squared_log_error": (1, (-0.7, 6), "y_pred (y_true = 1)"),
     "absolute_percentage_error": (2, (-2, 6), "y_pred (y_true = 2)"),
     "tukey_biweight": (0, (-7, 7), "y_pred (y_true = 0)"),
+    **dict.fromkeys(bench.OF_DISTRIBUTIONS, (0.5, (0.02, 0.98), "a class's probability (y_true = 1/2)")),
 }
 
 
@@ -332,7 +334,17 @@ def draw_losses() -> Figure:
         for axes, name in zip(panels, names, strict=False):
             y_true, ends, label = SPECIAL.get(name, WINDOWS[family])
             s = np.linspace(*ends, 801)
-            value, gradient = fl.get(name).value_and_grad(y_true, s, reduction="none")
+            if family == "multiclass":
+                of_distributions = name in bench.OF_DISTRIBUTIONS
+                rest = (1 - s) / 2 if of_distributions else np.zeros(s.size)
+                scores = np.column_stack([s, rest, rest])
+                labels = (
+                    np.tile([0.5, 0.25, 0.25], (s.size, 1)) if of_distributions else np.zeros(s.size, int)
+                )
+                value, slopes = fl.get(name).value_and_grad(labels, scores, reduction="none")
+                gradient = slopes[:, 0]
+            else:
+                value, gradient = fl.get(name).value_and_grad(y_true, s, reduction="none")
             axes.axhline(0, color="0.6", linewidth=0.8)
             axes.plot(s, value, color=BLUE, linewidth=2, label="value")
             axes.plot(s, gradient, color=ORANGE, linewidth=1.6, linestyle="--", label="gradient")

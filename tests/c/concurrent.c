@@ -97,8 +97,7 @@ static void make_jobs(void)
                     j->size = large ? LARGE : SMALL;
                     j->call = (fl_call){ .kernel = kernels->loss[kinds[kind].loss][kinds[kind].pass],
                                          .real_bytes = real_bytes,
-                                         .ndim = 1,
-                                         .shape = &j->size,
+                                         .shape = { 1, &j->size },
                                          .size = j->size,
                                          .constants = { 1 },
                                          .scale = 1 };

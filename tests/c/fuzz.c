@@ -90,8 +90,8 @@ static void read_element(const char *from, int type, void *to, int real_bytes)
 static char *element(const fl_call *call, const fl_array *a, ptrdiff_t k)
 {
     char *at = a->data + (a->strides ? 0 : k * item_size(a->type));
-    for (int d = call->ndim - 1; a->strides && d >= 0; k /= call->shape[d--])
-        at += k % call->shape[d] * a->strides[d];
+    for (int d = call->shape.ndim - 1; a->strides && d >= 0; k /= call->shape.length[d--])
+        at += k % call->shape.length[d] * a->strides[d];
     return at;
 }
 
@@ -106,18 +106,18 @@ static void lay_out(source *s, const fl_call *call, fl_array *a, place *p, int o
 
     a->strides = how & 1 ? p->strides : NULL;
     p->broadcast = 0;
-    for (int i = 0; i < call->ndim && a->strides; i++) {
-        const int d = (call->ndim - 1 - i + (int)first_axis) % call->ndim;
+    for (int i = 0; i < call->shape.ndim && a->strides; i++) {
+        const int d = (call->shape.ndim - 1 - i + (int)first_axis) % call->shape.ndim;
         const unsigned axis = take(s);
         ptrdiff_t stride = extent * (1 + (axis & 1)) + (axis >> 1 & 1);
         if (!output && axis & 8) {
             stride = 0;
-            p->broadcast |= call->shape[d] > 1;
-        } else if (call->shape[d]) {
-            extent = stride * call->shape[d];
+            p->broadcast |= call->shape.length[d] > 1;
+        } else if (call->shape.length[d]) {
+            extent = stride * call->shape.length[d];
         }
         p->strides[d] = axis & 4 ? -stride : stride;
-        const ptrdiff_t reach = (call->shape[d] - 1) * p->strides[d];
+        const ptrdiff_t reach = (call->shape.length[d] - 1) * p->strides[d];
         low += reach < 0 ? reach : 0;
         high += reach > 0 ? reach : 0;
     }
@@ -178,10 +178,10 @@ static void choose_shape(source *s, fl_call *call, ptrdiff_t *shape)
 {
     static const ptrdiff_t lengths[] = { 1,  2,  3,  4,  5,   7,    15,   16,   17,
                                          31, 32, 33, 64, 100, 2047, 2048, 2049, 0 };
-    call->ndim = (int)(take(s) % (MAX_DIMS + 1));
-    call->shape = shape;
+    call->shape.ndim = (int)(take(s) % (MAX_DIMS + 1));
+    call->shape.length = shape;
     call->size = 1;
-    for (int d = 0; d < call->ndim; d++) {
+    for (int d = 0; d < call->shape.ndim; d++) {
         shape[d] = lengths[take(s) % (sizeof lengths / sizeof *lengths)];
         if (call->size * shape[d] > MAX_SIZE)
             shape[d] = 1;

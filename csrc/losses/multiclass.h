@@ -1,0 +1,200 @@
+/* Multiclass: rows of raw scores, or of probabilities. The ways of the registry: `softmax` losses are
+ * functions of the true class's probability in the softmax of the row; `all_classes` and `distributions` sums
+ * over the classes; `other_classes` a mean over the classes, but for the true one; `rivals` looks at the
+ * largest other score. */
+#ifndef FL_MULTICLASS_H
+#define FL_MULTICLASS_H
+
+#include "../kernels/rowsum.h"
+#include "regression.h"
+
+static FL_INLINE link softmax_cross_entropy(true_class z, params c)
+{
+    (void)c;
+    return (link){ .value = z.cost, .slope = fl_exact(R(1)) };
+}
+
+/* c.a = gamma. q^gamma cost, q^gamma = e^(gamma log q). Lin et al. (2017). Its derivatives have cost / q,
+ * which is between 1 and cost + 1. */
+static FL_INLINE link softmax_focal(true_class z, params c)
+{
+    const pair one = fl_exact(R(1)), g = fl_exact(c.a);
+    const pair odds = fl_select(z.p.hi < R(0.5), fl_quotient(z.p, z.q), one);
+    const pair log_q = fl_select(z.p.hi < R(0.5), fl_negative(fl_log1p_pair(odds)), fl_log_of(z.q));
+    const pair power = fl_choose_pair(c.a == R(0), one, fl_exp_of(fl_exp_parts(fl_times(g, log_q))));
+    const pair pull =
+        fl_select((z.q.hi == R(0)) | (z.p.hi == R(0)), z.p, fl_times(z.p, fl_quotient(z.cost, z.q)));
+    const pair twice = fl_times(fl_scale(R(2), z.p), z.q);
+    const pair bend =
+        fl_plus(twice, fl_times(fl_times(pull, z.q), fl_plus(fl_times(g, z.p), fl_exact(R(-1)))));
+    return (link){ .value = fl_times(power, z.cost),
+                   .slope = fl_times(power, fl_plus(one, fl_times(g, pull))),
+                   .bend = fl_select(z.q.hi == R(0), fl_exact(R(0)),
+                                     fl_times(power, fl_times(g, fl_quotient(bend, z.q)))) };
+}
+
+/* c.a = epsilon. cost + epsilon (1 - p) = (1 + epsilon) q + (cost - q): epsilon may be -1, and the last term
+ * is a series where q is small. Leng et al. (2022). */
+static FL_INLINE link poly1(true_class z, params c)
+{
+    const real q = z.q.hi, edge = FL_BITS == 32 ? R(0x1p-11) : R(0x1p-26);
+    const real series = fl_fma(q, fl_fma(q, R(0.25), R(1) / R(3)), R(0.5));
+    const pair excess =
+        fl_select(q < edge, fl_scale(series, fl_times(z.q, z.q)), fl_plus(z.cost, fl_negative(z.q)));
+    const pair lean = fl_scale(c.a, z.p), both = fl_sum(R(1), c.a);
+    return (link){ .value = fl_plus(fl_times(both, z.q), excess),
+                   .slope = fl_select(q < R(0.5), fl_plus(both, fl_scale(-c.a, z.q)), fl_one_plus(lean)),
+                   .bend = fl_negative(fl_times(lean, z.q)) };
+}
+
+/* c.a = q. (1 - p^q) / q. Zhang & Sabuncu (2018). */
+static FL_INLINE link generalized_cross_entropy(true_class z, params c)
+{
+    const exp_parts e = fl_exp_parts(fl_scale(-c.a, z.cost));
+    const pair one = fl_exact(R(1)), power = fl_choose_pair(c.a == R(0), one, fl_exp_of(e));
+    const pair less = fl_quotient(fl_negative(fl_expm1_of(e)), fl_exact(c.a));
+    const int slight = z.cost.hi < FL_TINY; /* the product with q may be subnormal */
+    return (link){ .value = fl_choose_pair(c.a == R(0), z.cost, fl_select(slight, z.cost, less)),
+                   .slope = power,
+                   .bend = fl_scale(-c.a, fl_times(power, z.q)) };
+}
+
+/* ---- the losses of Janocha & Czarnecki (2017) on one-hot rows ------------------------------------------ */
+
+/* sum_k |p_k - y_k| = 2 (1 - p) */
+static FL_INLINE link expectation_l1(true_class z, params c)
+{
+    const pair twice = fl_scale(R(2), z.p);
+    (void)c;
+    return (link){ .value = fl_scale(R(2), z.q), .slope = twice, .bend = fl_negative(fl_times(twice, z.q)) };
+}
+
+/* max_k |p_k - y_k| = 1 - p */
+static FL_INLINE link chebyshev(true_class z, params c)
+{
+    (void)c;
+    return (link){ .value = z.q, .slope = z.p, .bend = fl_negative(fl_times(z.p, z.q)) };
+}
+
+/* (log p)^2 */
+static FL_INLINE link squared_log(true_class z, params c)
+{
+    (void)c;
+    return (link){ .value = fl_times(z.cost, z.cost),
+                   .slope = fl_scale(R(2), z.cost),
+                   .bend = fl_scale(R(2), z.q) };
+}
+
+static FL_INLINE vgh one_hot_l1(real y, real s, real mine, params c)
+{
+    (void)mine;
+    return absolute_error(y, s, c);
+}
+
+static FL_INLINE vgh one_hot_l2(real y, real s, real mine, params c)
+{
+    (void)mine;
+    return squared_error(y, s, c);
+}
+
+/* max(0, 1/2 - s), where s is to be above 1/2 for the true class and below -1/2 for the others. */
+static FL_INLINE real fl_one_hot_gap(real y, real s)
+{
+    return fl_at_least(R(0.5) - (y > R(0.5) ? s : -s), R(0));
+}
+
+static FL_INLINE vgh one_hot_hinge(real y, real s, real mine, params c)
+{
+    const real u = fl_one_hot_gap(y, s), side = y > R(0.5) ? R(-1) : R(1);
+    (void)mine, (void)c;
+    return (vgh){ .value = u, .grad = u > R(0) ? side : u };
+}
+
+static FL_INLINE vgh one_hot_squared_hinge(real y, real s, real mine, params c)
+{
+    const real u = fl_one_hot_gap(y, s), side = y > R(0.5) ? R(-2) : R(2);
+    (void)mine, (void)c;
+    return (vgh){ .value = u * u, .grad = side * u, .hess = u > R(0) ? R(2) : u };
+}
+
+static FL_INLINE vgh one_hot_cubed_hinge(real y, real s, real mine, params c)
+{
+    const pair gap = fl_sum(R(0.5), y > R(0.5) ? -s : s);
+    const pair u = fl_select(gap.hi < R(0), fl_exact(R(0)), gap), square = fl_times(u, u);
+    (void)mine, (void)c;
+    return (vgh){ .value = fl_times_rounded(square, u),
+                  .grad = (y > R(0.5) ? R(-1) : R(1)) * fl_rounded(fl_scale(R(3), square)),
+                  .hess = R(6) * u.hi };
+}
+
+/* ---- margins ------------------------------------------------------------------------------------------- */
+
+/* c.a = margin, c.b = 1 where the power is 2. (margin - s_t + s_k)_+^p. Weston & Watkins (1999). */
+static FL_INLINE vgh multi_margin(real y, real s, real mine, params c)
+{
+    const real gap = fl_rounded(fl_plus(fl_sum(s, -mine), fl_exact(c.a))), u = fl_at_least(gap, R(0));
+    const int square = c.b == R(1);
+    const real step = u > R(0) ? R(1) : u;
+    (void)y;
+    return (vgh){ .value = fl_choose(square, u * u, u),
+                  .grad = fl_choose(square, R(2) * u, step),
+                  .hess = fl_choose(square, R(2) * step, R(0)) };
+}
+
+/* ---- probabilities ------------------------------------------------------------------------------------- */
+
+/* c.a = 1/ln(base). -y log p; 0 log 0 = 0. */
+static FL_INLINE vgh cross_entropy(real y, real p, real mine, params c)
+{
+    const int none = y == R(0);
+    const real zero = p - p; /* or NaN */
+    const pair slope = fl_quotient(fl_product(c.a, y), fl_exact(p));
+    (void)mine;
+    return (vgh){ .value =
+                      fl_choose(none, zero, -fl_rounded(fl_scale(c.a, fl_scale(y, fl_log_pair(p, R(0)))))),
+                  .grad = none ? zero : -fl_rounded(slope),
+                  .hess = none ? zero : fl_rounded(fl_quotient(slope, fl_exact(p))) };
+}
+
+/* y log(y/p) */
+static FL_INLINE vgh kl_divergence(real y, real p, real mine, params c)
+{
+    const int none = y == R(0);
+    const real zero = p - p; /* or NaN */
+    const pair ratio = fl_quotient(fl_exact(y), fl_exact(p));
+    (void)mine, (void)c;
+    return (vgh){ .value = fl_choose(none, zero, fl_rounded(fl_scale(y, fl_log_of(ratio)))),
+                  .grad = none ? zero : -fl_rounded(ratio),
+                  .hess = none ? zero : fl_rounded(fl_quotient(ratio, fl_exact(p))) };
+}
+
+/* (y log(y/m) + p log(p/m)) / 2, m = (y + p) / 2. With t = (y - p) / (y + p) it is m/2 (t log(y/p) + log(1 -
+ * t^2)), and nothing cancels but a third. Lin (1991). */
+static FL_INLINE vgh js_divergence(real y, real p, real mine, params c)
+{
+    const int no_label = y == R(0), no_score = p == R(0);
+    const pair sum = fl_sum(y, p), t = fl_quotient(fl_sum(y, -p), sum), square = fl_times(t, t);
+    const pair log_ratio = fl_log_of(fl_quotient(fl_exact(y), fl_exact(p)));
+    const pair inner = fl_log_of(fl_one_plus(fl_negative(square)));
+    const pair both = fl_scale(R(0.25), fl_times(sum, fl_plus(fl_times(t, log_ratio), inner)));
+    const pair share = fl_quotient(fl_exact(R(2) * p), sum);
+    const real half_log_2 = R(0.34657359027997265471), alone = half_log_2 * (y + p);
+    (void)mine, (void)c;
+    return (vgh){
+        .value = no_label | no_score ? alone : fl_rounded(both),
+        .grad = no_label   ? half_log_2
+                : no_score ? -FL_INF
+                           : R(0.5) * fl_rounded(fl_log_of(share)),
+        .hess = no_label ? R(0) : fl_rounded(fl_quotient(fl_quotient(fl_exact(R(0.5) * y), sum), fl_exact(p)))
+    };
+}
+
+/* |y - p| / 2 */
+static FL_INLINE vgh tv_distance(real y, real p, real mine, params c)
+{
+    const vgh f = absolute_error(y, p, c);
+    (void)mine;
+    return (vgh){ .value = R(0.5) * f.value, .grad = R(0.5) * f.grad };
+}
+
+#endif

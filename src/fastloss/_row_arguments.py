@@ -1,0 +1,140 @@
+"""The slow way of the arguments of row losses: what is refused, what the errors say, and the weights of rows."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastloss._arguments import Array, convert
+
+
+def check_options(*, class_weight: ArrayLike | None, ignore_index: int | None, axis: int) -> dict[str, Any]:
+    """Return the options that all row losses share, in a form that is hashable."""
+    if class_weight is not None:
+        class_weight = tuple(float(w) for w in _class_weight(class_weight))
+    return {
+        "class_weight": class_weight,
+        "ignore_index": None if ignore_index is None else _integer("ignore_index", ignore_index),
+        "axis": _integer("axis", axis),
+    }
+
+
+def _integer(name: str, value: object) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+
+
+def _class_weight(class_weight: ArrayLike) -> Array:
+    if isinstance(class_weight, dict | str):
+        raise TypeError("class_weight must be an array of one weight per class")
+    weights = convert("class_weight", class_weight).astype(np.float64)
+    if weights.ndim != 1:
+        raise ValueError(f"class_weight must have one number per class, got shape {weights.shape}")
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise ValueError(f"class_weight must be finite and >= 0; found {weights[k]} for class {k}")
+    return weights
+
+
+def check_class_weight(class_weight: ArrayLike, classes: int) -> Array:
+    """Return one finite weight >= 0 per class."""
+    weights = _class_weight(class_weight)
+    if len(weights) != classes:
+        raise ValueError(f"class_weight has {len(weights)} numbers, but there are {classes} classes")
+    return weights
+
+
+def row_weights(
+    y: Array, given: bool, weight: Array | None, factors: Array | None, ignore_index: int | None, classes: int
+) -> tuple[Array | None, Array]:
+    """Return the weights of the rows without the class weights, and what each row counts in the mean."""
+    if given:
+        rows = np.ones(y.shape[:-1]) if weight is None else weight
+        return rows, rows if factors is None else rows * (y @ factors)
+    counts = np.ones(y.shape, bool) if ignore_index is None else np.asarray(y != ignore_index)
+    counted = counts if weight is None else np.where(counts, weight, weight.dtype.type(0))
+    if factors is not None:
+        inside = (y >= 0) & (y < classes)  # a label outside keeps its weight, and is refused
+        counted = np.where(
+            inside & counts, counted * factors[np.where(inside, y, 0).astype(np.intp)], counted
+        )
+    return weight, counted
+
+
+def refuse_axis(p: Array, axis: int) -> NoReturn:
+    """Raise for an axis that y_pred does not have."""
+    if not p.ndim:
+        raise ValueError("y_pred must have an axis of classes, got a scalar")
+    raise ValueError(f"axis {axis} is out of range for y_pred of shape {p.shape}")
+
+
+def refuse_classes(p: Array, axis: int) -> NoReturn:
+    """Raise for no classes, or too many."""
+    raise ValueError(f"y_pred has shape {p.shape}: there must be 1 to 2**28 classes along axis {axis}")
+
+
+def refuse_rows(name: str) -> NoReturn:
+    """Raise for rows of labels where a class is needed."""
+    raise ValueError(
+        f"{name}: y_true has the shape of y_pred, but must be class indices; for one-hot rows pass "
+        "y_true.argmax(axis); softmax_cross_entropy takes rows of probabilities, too"
+    )
+
+
+def refuse_class_weight(name: str) -> NoReturn:
+    """Raise for weights of classes where a label is no single class."""
+    raise ValueError(
+        f"{name}: class_weight needs class indices as y_true; pass sample_weight, one weight a row"
+    )
+
+
+def refuse_labels(name: str, y: Array, p: Array, axis: int, labels: int) -> NoReturn:
+    """Raise for labels of the wrong shape or dtype; of `labels` 1 stands for indices and 2 for rows."""
+    rows = p.shape[:axis] + p.shape[axis + 1 :]
+    forms = [f"class indices of shape {rows}"] * (labels & 1) + [f"rows of shape {p.shape}"] * (labels >> 1)
+    if not labels & 1 or y.shape != rows:
+        advice = "; y_true.ravel() would match" if labels & 1 and len(rows) == 1 and y.size == rows[0] else ""
+        raise ValueError(
+            f"{name}: y_true has shape {y.shape} and y_pred {p.shape} with classes along axis {axis}; pass "
+            f"{' or '.join(forms)}{advice}"
+        )
+    raise TypeError(f"{name}: class indices must be integers, got {y.dtype}; pass y_true.astype(np.int64)")
+
+
+def refuse_label(name: str, flat_index: int, y: Array, classes: int) -> NoReturn:
+    """Raise for a label that is no class."""
+    index = tuple(int(i) for i in np.unravel_index(flat_index, y.shape))
+    at = f" at index {index[0] if len(index) == 1 else index}" if index else ""
+    raise ValueError(
+        f"{name}: y_true must lie in [0, {classes}), the classes of y_pred; got {y[index]}{at}; "
+        "ignore_index= names a label to leave out"
+    )
+
+
+def refuse_domain(name: str, requirement: str, given: bool, y: Array, p: Array) -> NoReturn:
+    """Raise for rows outside of a loss's domain; y and p have the classes along the last axis."""
+    if not requirement:
+        requirement = "y_true has the shape of y_pred, so it must be probabilities in [0, 1]"
+    arrays = {"y_true": y, "y_pred": p} if given else {"y_pred": p}
+    for label, array in arrays.items():
+        bad = ~((array >= 0) & (array <= 1))
+        if bad.any():
+            index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), array.shape))
+            if label == "y_true" or "y_pred" in requirement:
+                at = index[:-1][0] if len(index) == 2 else index[:-1]
+                raise ValueError(
+                    f"{name}: {requirement}; got {label}={array[index]} in row {at}, class {index[-1]}"
+                )
+    for label, array in arrays.items():
+        sums = array.sum(axis=-1, dtype=np.float64)
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(sums - 1))), sums.shape))
+        if abs(sums[index] - 1) > 0.01:
+            at = index[0] if len(index) == 1 else index
+            raise ValueError(f"{name}: {requirement}; {label} adds up to {sums[index]:.6g} in row {at}")
+    raise ValueError(f"{name}: {requirement}")

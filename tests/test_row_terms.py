@@ -1,0 +1,194 @@
+"""Losses of rows that are not functions of the true class's cost alone: exact results, layouts, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mpmath import mp, mpf
+from references import ulp, ulp_error
+from row_references import TERM_REFERENCES, curvature_terms, row_exact
+
+import fastloss as fl
+
+DTYPES = (np.float32, np.float64)
+BEYOND = {("squared_log", 2): 2.8}  # two roundings more than the others have
+CASES = [(name, params) for name, r in TERM_REFERENCES.items() for params in r.params]
+
+
+def rows(name, n, classes, dtype, seed=0):
+    """Labels (rows where these are needed) and scores or probabilities."""
+    rng, reference = np.random.default_rng(seed), TERM_REFERENCES[name]
+    scores = rng.normal(size=(n, classes)) * rng.choice([0.1, 1, 4], (n, 1))
+    scores[::5, 0] += 20
+    if reference.of == "probabilities":
+        scores = rng.dirichlet(np.ones(classes), n)
+        scores[::4] = rng.dirichlet(np.full(classes, 0.1), scores[::4].shape[0]) + 1e-30
+        scores[1::6] = 1 / classes
+    labels = (
+        rng.integers(classes, size=n) if reference.hard else rng.dirichlet(np.ones(classes), n).astype(dtype)
+    )
+    if not reference.hard:
+        labels[::3] = np.eye(classes)[rng.integers(classes, size=labels[::3].shape[0])]
+        labels[1::5] = (scores[1::5] * (1 + 1e-3 * np.sin(np.arange(classes)))).astype(dtype)
+    return labels, scores.astype(dtype)
+
+
+def everything(loss, y, p, **options):
+    value, grad = loss.value_and_grad(y, p, reduction="none", **options)
+    both, hess = loss.grad_and_hess(y, p, reduction="none", **options)
+    alone, mean = loss(y, p, reduction="none", **options), np.array(loss(y, p, **options))
+    return [value, grad, both, hess, alone, mean, loss.grad(y, p, **options)]
+
+
+def cancelling(name, params, scores, label, k, output):
+    """The size of the terms of which the result is a sum, where they may have either sign."""
+    if name == "kl_divergence" and output == 0:
+        return mp.fsum(
+            abs(mpf(float(a)) * mp.log(mpf(float(a)) / mpf(float(b))))
+            for a, b in zip(label, scores, strict=True)
+            if a
+        )
+    if TERM_REFERENCES[name].of == "cost" and output == 2:
+        return curvature_terms(TERM_REFERENCES[name], params, scores, label, k)
+    return 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [1, 2, 3, 10, 101])
+@pytest.mark.parametrize(("name", "params"), CASES)
+def test_exact(name, params, classes, dtype):
+    """Within 2 ULP; where terms cancel, in ULP of these."""
+    loss, reference = fl.get(name, **params), TERM_REFERENCES[name]
+    y, p = rows(name, 15 if classes < 100 else 4, classes, dtype)
+    found = [loss(y, p, reduction="none"), *loss.grad_and_hess(y, p, reduction="none")]
+    assert all(a.dtype == dtype for a in found)
+    for i in range(len(p)):
+        for k in sorted({0, classes // 2, classes - 1, int(y[i]) if y.ndim == 1 else 0}):
+            for output, want in enumerate(row_exact(reference, params, p[i], y[i], k)):
+                got = found[output][i] if output == 0 else found[output][i, k]
+                error = ulp_error(got, want, dtype)
+                if name == "tv_distance" and output == 1 and y[i, k] == p[i, k]:
+                    want, error = 0, abs(got)  # the kink
+                if error > 2:
+                    unit = ulp(max(abs(want), cancelling(name, params, p[i], y[i], k, output)), dtype)
+                    with mp.workdps(60):
+                        error = float(abs(mpf(float(got)) - want) / unit)
+                assert error <= BEYOND.get((name, output), 2), (
+                    i,
+                    k,
+                    output,
+                    got,
+                    mp.nstr(want, 12),
+                    error,
+                    p[i],
+                    y[i],
+                )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [3, 120])
+@pytest.mark.parametrize("name", TERM_REFERENCES)
+def test_layouts_and_threads_change_no_bit(name, classes, dtype, team):
+    loss = fl.get(name)
+    y, p = rows(name, 67, classes, dtype)
+    w = np.linspace(0.5, 2, 67).astype(dtype)
+    want = everything(loss, y, p, sample_weight=w)
+
+    def check(found):
+        for got, bits in zip(found, want, strict=True):
+            np.testing.assert_array_equal(got, bits)
+
+    for threads in (1, 3):
+        with fl.threads(threads):
+            check(everything(loss, y, p, sample_weight=w))
+    backwards = np.ascontiguousarray(p[::-1])[::-1]
+    for scores in (np.asfortranarray(p), backwards, p.astype(p.dtype.newbyteorder())):
+        check(everything(loss, y, scores, sample_weight=w))
+    label = y if y.ndim == 1 else y.T
+    found = everything(loss, label, np.ascontiguousarray(p.T), sample_weight=w, axis=0)
+    check([a.T for a in found])
+    for total, part in ((True, want[6]), (False, want[1])):
+        own = p.copy()
+        reduction = "mean" if total else "none"
+        loss.grad(y, own, sample_weight=w, out=own, reduction=reduction)
+        np.testing.assert_array_equal(own, part)
+    second, own = np.empty_like(p), p.copy()
+    loss.grad_and_hess(y, own, sample_weight=w, out=(second, own), reduction="none")
+    check([want[0], second, second, own, *want[4:]])
+    np.testing.assert_allclose(want[5], np.average(loss(y, p, reduction="none"), weights=w), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", TERM_REFERENCES)
+def test_rows_of_weight_0_may_hold_anything(name):
+    loss = fl.get(name)
+    y, p = rows(name, 40, 5, np.float64)
+    w = (np.arange(40) % 3 > 0).astype(float)
+    strange = p.copy()
+    strange[w == 0] = np.nan
+    want = everything(loss, y, p, sample_weight=w)
+    for a, b in zip(everything(loss, y, strange, sample_weight=w), want, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not want[1][w == 0].any()
+
+
+@pytest.mark.parametrize("name", TERM_REFERENCES)
+def test_nan_stays_in_its_row(name):
+    loss = fl.get(name)
+    y, p = rows(name, 40, 5, np.float64)
+    want = loss(y, p, reduction="none")
+    p[7, 2] = np.nan
+    value = loss(y, p, reduction="none")
+    assert np.isnan(value[7])
+    np.testing.assert_array_equal(np.delete(value, 7), np.delete(want, 7))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda out: fl.cross_entropy.grad([0], [[1.0, 2.0]], out=out),
+            "softmax_cross_entropy; got y_pred=2.0 in row 0",
+        ),
+        (lambda out: fl.cross_entropy.grad([0], [[-0.5, 1.5]], out=out), "got y_pred=-0.5 in row 0, class 0"),
+        (lambda out: fl.cross_entropy.grad([1], [[0.25, 0.25]], out=out), "y_pred adds up to 0.5 in row 0"),
+        (
+            lambda out: fl.kl_divergence.grad([[0.5, 0.25]], [[0.5, 0.5]], out=out),
+            "y_true adds up to 0.75 in row 0",
+        ),
+        (lambda out: fl.kl_divergence.grad([0], [[0.5, 0.5]], out=out), r"pass rows of shape \(1, 2\)"),
+        (lambda out: fl.one_hot_hinge.grad([2], [[0.5, 0.5]], out=out), "got 2 at index 0"),
+        (lambda out: fl.one_hot_hinge.grad([[0.5, 0.5]], [[0.5, 0.5]], out=out), "rows of 0 and 1"),
+        (lambda out: fl.multi_margin.grad([0], [[0.5, 0.5]], p=3, out=out), "p must be 1 or 2"),
+        (lambda out: fl.multi_margin.grad([[1, 0]], [[0.5, 0.5]], out=out), "must be class indices"),
+        (
+            lambda out: fl.one_hot_l2.grad([[1, 0]], [[0.5, 0.5]], class_weight=[1, 2], out=out),
+            "needs class indices",
+        ),
+        (lambda out: fl.tv_distance([[1, 0]], [[0.5, 0.5]], return_lse=True), "has no softmax"),
+        (lambda out: fl.cross_entropy.grad([0], [[0.5, 0.5]], base=1, out=out), "base must be > 0 and not 1"),
+    ],
+)
+def test_errors_leave_outputs_alone(call, message):
+    out = np.full((1, 2), 7.0)
+    with pytest.raises(ValueError, match=message):
+        call(out)
+    assert (out == 7).all()
+
+
+def test_against_other_libraries():
+    torch = pytest.importorskip("torch")
+    y, p = rows("multi_margin", 50, 7, np.float64)
+    for options in ({}, {"p": 2, "margin": 0.5}):
+        s = torch.tensor(p, requires_grad=True)
+        want = torch.nn.functional.multi_margin_loss(s, torch.tensor(y), **options)
+        want.backward()
+        value, grad = fl.multi_margin.value_and_grad(y, p, **options)
+        assert value == pytest.approx(float(want.detach()), rel=1e-13)
+        np.testing.assert_allclose(grad, s.grad, rtol=1e-12, atol=1e-15)
+
+
+def test_textbook_figures():
+    assert fl.cross_entropy([[0, 0, 1]], [[0.1, 0.2, 0.7]], base=2) == pytest.approx(0.51457, abs=5e-6)
+    assert fl.cross_entropy([2], [[0.1, 0.2, 0.7]]) == pytest.approx(-np.log(0.7))
+    assert fl.cross_entropy([1], [[1.0, 0.0]]) == np.inf
+    assert fl.kl_divergence([[0.5, 0.5]], [[0.5, 0.5]]) == 0
