@@ -131,6 +131,9 @@ def test_pools_of_forked_processes(pool):
     compute(PARENT + POOLS[pool])
 
 
+@pytest.mark.not_sanitized(
+    "a fork copies AddressSanitizer's allocator with the locks that other threads hold"
+)
 def test_forks_amid_the_calls_of_others():
     compute(
         PARENT
