@@ -200,6 +200,7 @@ def test_the_module_has_all_kernels():
 def test_the_hot_loops_are_vectorised():
     # No plain add: the sixteen lanes of a sum are added one by one, behind the loop but within a jump back.
     arithmetic = r"v?(?:sub|mul|div|sqrt|fn?m(?:add|sub)(?:132|213|231)|max|min)"
+    one_by_one = {}
     for symbol, name, code in kernels("v3", "v4"):
         register = "%zmm" if name["level"] == "v4" else "%ymm"
         hot = [i for loop in (innermost if is_of_rows(name) else loops)(code) for i in loop]
@@ -213,7 +214,9 @@ def test_the_hot_loops_are_vectorised():
         assert packed or chooses or ends or name["name"].endswith("_check"), (
             f"{symbol} has no loop on {register} registers"
         )
-        assert not scalar, f"{symbol} computes element by element: {scalar[:3]}"
+        if scalar:
+            one_by_one[symbol] = scalar[:3]
+    assert not one_by_one
 
 
 @needs_objdump

@@ -261,8 +261,6 @@ static FL_INLINE void fl_exponentials(const fl_tile *t, int store, ptrdiff_t i, 
         fl_flush(t, &out);
     if (t->across)
         memcpy(sums->own + i * FL_LANES, own, sizeof own);
-    else
-        sums->own[i] = fl_lifted_exp(sums->mine[i], sums->top[i]).hi;
     fl_lane_total(t, i, &rest, &sums->rest);
 }
 
@@ -290,6 +288,11 @@ static FL_INLINE void fl_sweep(const fl_tile *t, int store, row_sums *sums)
     for (ptrdiff_t i = 0; i < fl_strips(t); i++) {
         fl_find(t, 0, i, sums);
         fl_exponentials(t, store, i, sums);
+    }
+    if (!t->across) {
+#pragma omp simd
+        for (ptrdiff_t row = 0; row < fl_padded(t); row++)
+            sums->own[row] = fl_lifted_exp(sums->mine[row], sums->top[row]).hi;
     }
 }
 
