@@ -29,17 +29,18 @@
         return fl_pointwise(loss, domain_##domain, outputs, n, in, third_step, ahead, out, k, scale, sum); \
     }
 #define LOSS(name, domain) FL_PASSES(PASS, name, domain)
-#define WAY_softmax(name, domain) fl_softmax_rows(name, tile, k, scale, sum)
-#define WAY_all_classes(name, domain) fl_sum_rows(name, domain_##domain, FL_ALL_CLASSES, tile, k, scale, sum)
-#define WAY_other_classes(name, domain) \
-    fl_sum_rows(name, domain_##domain, FL_OTHER_CLASSES, tile, k, scale, sum)
-#define WAY_distributions(name, domain) \
-    fl_sum_rows(name, domain_##domain, FL_DISTRIBUTIONS, tile, k, scale, sum)
-#define WAY_rivals(name, domain) ((void)k, fl_rival_rows(tile, scale, sum))
+#define WAY_softmax(name, domain, labels) fl_softmax_rows(name, tile, k, scale, sum)
+#define WAY_all_classes(name, domain, labels) \
+    fl_sum_rows(name, domain_##domain, FL_ALL_CLASSES, FL_LABELS_##labels, tile, k, scale, sum)
+#define WAY_other_classes(name, domain, labels) \
+    fl_sum_rows(name, domain_##domain, FL_OTHER_CLASSES, FL_LABELS_##labels, tile, k, scale, sum)
+#define WAY_distributions(name, domain, labels) \
+    fl_sum_rows(name, domain_##domain, FL_DISTRIBUTIONS, FL_LABELS_##labels, tile, k, scale, sum)
+#define WAY_rivals(name, domain, labels) ((void)k, fl_rival_rows(tile, scale, sum))
 #define ROW_LOSS(name, way, domain, labels)                                                   \
     static int FL_NAME(name)(const fl_tile *tile, const double *k, double scale, double *sum) \
     {                                                                                         \
-        return WAY_##way(name, domain);                                                       \
+        return WAY_##way(name, domain, labels);                                               \
     }
 #include "losses.def"
 #undef LOSS

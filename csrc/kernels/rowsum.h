@@ -15,6 +15,7 @@ enum {
     FL_OTHER_CLASSES, /* of each but the true one, divided by the classes; what pulls them pushes the true one
                        */
     FL_DISTRIBUTIONS, /* of each class; rows of labels and scores add up to 1 */
+    FL_TRUE_CLASS,    /* the same where the true class is known: a label of 0 costs nothing */
 };
 
 #define FL_FAR_FROM_ONE R(0.05)
@@ -27,36 +28,51 @@ typedef struct {
     lane_sums total, pull, bend, score, label; /* of the terms, their derivatives, and the distributions */
 } term_strip;
 
-/* Beginning and end of a strip are compiled once for all losses. */
-static __attribute__((noinline)) void FL_NAME(fl_begin_strip)(const fl_tile *t, int kind, ptrdiff_t i,
-                                                              real scale, term_strip *s)
+static FL_INLINE void fl_clear(lane_sums *s)
 {
-    memset(s, 0, sizeof *s);
+    memset(s->sum, 0, sizeof s->sum);
+#if FL_BITS == 64
+    memset(s->low, 0, sizeof s->low);
+#endif
+}
+
+static FL_INLINE void fl_begin(const fl_tile *t, int kind, ptrdiff_t i, real scale, term_strip *s)
+{
+    const int others = kind == FL_OTHER_CLASSES, shares = kind == FL_DISTRIBUTIONS || kind == FL_TRUE_CLASS;
+    const real *weight = t->weight, share = others ? (real)t->classes : R(1);
     s->scores = fl_strip(t, t->scores, i, R(0));
     s->labels = t->labels.data ? fl_strip(t, t->labels, i, R(0)) : s->scores; /* not looked at unless given */
     if (t->grad.data)
         s->grad = fl_strip(t, t->grad, i, R(0));
     if (t->hess.data)
         s->hess = fl_strip(t, t->hess, i, R(0));
+    s->live.n = s->scores.n;
+    s->live.data = s->ones;
+    s->live.group = 0; /* all full groups are alike */
+    fl_clear(&s->total);
+    if (others)
+        fl_clear(&s->pull), fl_clear(&s->bend);
+    if (shares)
+        fl_clear(&s->score), fl_clear(&s->label);
     fl_groups_of(t, t->label, i, s->where);
+#pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
-        const ptrdiff_t row = fl_row(t, i, l);
-        const int32_t k = row < t->rows ? t->label[row] : -1;
-        s->mine[l] = k < 0 ? R(0) : *fl_cell(t, t->scores, row, k);
-        s->factor[l] =
-            ((const real *)t->weight)[row] * scale / (kind == FL_OTHER_CLASSES ? (real)t->classes : R(1));
+        s->factor[l] = weight[fl_row(t, i, l)] * scale / share;
         s->ones[l] = R(1);
         s->live.tail[l] = l < s->scores.n ? R(1) : R(0);
+        s->bad[l] = 0;
     }
-    s->live.n = s->scores.n;
-    s->live.data = s->ones; /* of group 0: all full groups are alike */
+    for (int l = 0; l < FL_LANES; l++) {
+        const int32_t k = t->label[fl_row(t, i, l)];
+        s->mine[l] = k < 0 ? R(0) : *fl_cell(t, t->scores, fl_row(t, i, l), k);
+    }
 }
 
-static __attribute__((noinline)) int FL_NAME(fl_end_strip)(const fl_tile *t, int kind, ptrdiff_t i,
-                                                           term_strip *s)
+static FL_INLINE int fl_end(const fl_tile *t, int kind, ptrdiff_t i, term_strip *s)
 {
-    const int others = kind == FL_OTHER_CLASSES;
+    const int others = kind == FL_OTHER_CLASSES, known = kind == FL_TRUE_CLASS;
     const real *weight = t->weight;
+    const ptrdiff_t first = fl_row(t, i, 0), left = t->rows - first, rows = t->across ? FL_LANES : 1;
     real *value = t->value;
     row_pairs total, pull, bend, score, label;
     int any = 0;
@@ -65,35 +81,90 @@ static __attribute__((noinline)) int FL_NAME(fl_end_strip)(const fl_tile *t, int
         fl_flush(t, &s->grad);
     if (t->hess.data)
         fl_flush(t, &s->hess);
-    for (int l = 0; l < FL_LANES; l++)
-        any |= s->bad[l] & (weight[fl_row(t, i, l)] != R(0)) & (fl_row(t, i, l) < t->rows);
     fl_lane_total(t, i, &s->total, &total);
-    fl_lane_total(t, i, &s->pull, &pull);
-    fl_lane_total(t, i, &s->bend, &bend);
-    fl_lane_total(t, i, &s->score, &score);
-    fl_lane_total(t, i, &s->label, &label);
-    for (int l = 0; l < (t->across ? FL_LANES : 1); l++) {
-        const ptrdiff_t row = fl_row(t, i, l);
-        const int absent = weight[row] == R(0);
-        const pair sum = FL_AT(total, row),
+#pragma omp simd
+    for (ptrdiff_t l = 0; l < rows; l++) {
+        const real w = weight[first + l];
+        const pair sum = FL_AT(total, first + l),
                    mean = others ? fl_quotient(sum, fl_exact((real)t->classes)) : sum;
-        value[row] = absent ? R(0) : weight[row] * fl_rounded(mean);
-        if (row >= t->rows || absent)
-            continue;
-        if (kind == FL_DISTRIBUTIONS)
-            any |= fl_fabs(score.hi[row] - R(1)) > FL_FAR_FROM_ONE ||
-                   fl_fabs(label.hi[row] - R(1)) > FL_FAR_FROM_ONE;
-        if (others && t->grad.data && t->label[row] >= 0) {
-            *fl_cell(t, t->grad, row, t->label[row]) = -s->factor[l] * fl_rounded(FL_AT(pull, row));
-            if (t->hess.data)
-                *fl_cell(t, t->hess, row, t->label[row]) = s->factor[l] * fl_rounded(FL_AT(bend, row));
+        value[first + l] = w == R(0) ? R(0) : w * fl_rounded(mean);
+    }
+    for (int l = 0; l < FL_LANES; l++)
+        any |= s->bad[l] & (weight[fl_row(t, i, l)] != R(0)) & (!t->across | (l < left));
+    if (kind == FL_DISTRIBUTIONS || known) {
+        fl_lane_total(t, i, &s->score, &score);
+        if (!known)
+            fl_lane_total(t, i, &s->label, &label);
+        for (ptrdiff_t row = first; row < first + rows; row++) {
+            const int off = (fl_fabs(score.hi[row] - R(1)) > FL_FAR_FROM_ONE) |
+                            (known ? 0 : fl_fabs(label.hi[row] - R(1)) > FL_FAR_FROM_ONE);
+            any |= off & (weight[row] != R(0)) & (row < t->rows);
+            if (known && score.hi[row] != score.hi[row] && weight[row] != R(0))
+                value[row] = score.hi[row]; /* a NaN of another class */
         }
+    }
+    if (!(others || known) || !t->grad.data)
+        return any;
+    fl_lane_total(t, i, &s->pull, &pull);
+    if (t->hess.data)
+        fl_lane_total(t, i, &s->bend, &bend);
+    for (ptrdiff_t l = 0; l < rows && l < left; l++) {
+        const ptrdiff_t row = first + l;
+        if (weight[row] == R(0) || t->label[row] < 0)
+            continue;
+        *fl_cell(t, t->grad, row, t->label[row]) = -s->factor[l] * fl_rounded(FL_AT(pull, row));
+        if (t->hess.data)
+            *fl_cell(t, t->hess, row, t->label[row]) = s->factor[l] * fl_rounded(FL_AT(bend, row));
     }
     return any;
 }
 
-static FL_INLINE int fl_strip_terms(row_term *f, row_domain *violated, int kind, int derivatives,
-                                    const fl_tile *t, ptrdiff_t i, params c, real scale)
+/* Beginning and end of a strip are compiled once for all losses. */
+FL_SWEEP(fl_begin_strip, fl_begin(&way, kind, i, scale, s), int kind, ptrdiff_t i, real scale, term_strip *s)
+FL_SWEEP(fl_end_strip, *violated |= fl_end(&way, kind, i, s), int kind, ptrdiff_t i, term_strip *s,
+         int *violated)
+
+/* The only term, which every lane of a row's strip computes alike. */
+static FL_INLINE void fl_true_term(row_term *f, int derivatives, const fl_tile *t, params c, term_strip *s)
+{
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++) {
+        const vgh term = f(R(1), s->mine[l], s->mine[l], c);
+        const int counts = t->across | (l == 0);
+        s->total.sum[l] = counts ? (double)term.value : 0;
+        if (derivatives)
+            s->pull.sum[l] = counts ? -(double)term.grad : 0;
+        if (derivatives > 1)
+            s->bend.sum[l] = counts ? (double)term.hess : 0;
+    }
+}
+
+static FL_INLINE void fl_strip_true_class(row_term *f, row_domain *violated, int derivatives,
+                                          const fl_tile *t, ptrdiff_t i, params c, real scale, int *any)
+{
+    term_strip s;
+    FL_NAME(fl_begin_strip)(t, FL_TRUE_CLASS, i, scale, &s);
+    FL_EACH_GROUP(t)
+    {
+        const real *x = FL_GROUP(s.scores); /* what fills up the last group is 0 */
+        real *to = derivatives ? FL_GROUP(s.grad) : NULL, *h = derivatives > 1 ? FL_GROUP(s.hess) : NULL;
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const real zero = s.factor[l] == R(0) ? R(0) : x[l] - x[l]; /* or NaN */
+            s.bad[l] |= violated(R(0), x[l], c);
+            fl_lane_add(&s.score, l, fl_exact(x[l]));
+            if (derivatives)
+                to[l] = zero;
+            if (derivatives > 1)
+                h[l] = zero;
+        }
+    }
+    fl_true_term(f, derivatives, t, c, &s);
+    FL_NAME(fl_end_strip)(t, FL_TRUE_CLASS, i, &s, any);
+}
+
+static FL_INLINE void fl_strip_terms(row_term *f, row_domain *violated, int kind, int derivatives,
+                                     const fl_tile *t, ptrdiff_t i, params c, real scale, int *any)
 {
     const int given = t->labels.data != NULL, others = kind == FL_OTHER_CLASSES;
     term_strip s;
@@ -126,7 +197,7 @@ static FL_INLINE int fl_strip_terms(row_term *f, row_domain *violated, int kind,
             }
         }
     }
-    return FL_NAME(fl_end_strip)(t, kind, i, &s);
+    FL_NAME(fl_end_strip)(t, kind, i, &s, any);
 }
 
 static FL_INLINE int fl_terms(row_term *f, row_domain *violated, int kind, int derivatives, const fl_tile *t,
@@ -134,11 +205,14 @@ static FL_INLINE int fl_terms(row_term *f, row_domain *violated, int kind, int d
 {
     int any = 0;
     for (ptrdiff_t i = 0; i < fl_strips(t); i++)
-        any |= fl_strip_terms(f, violated, kind, derivatives, t, i, c, scale);
+        if (kind == FL_TRUE_CLASS)
+            fl_strip_true_class(f, violated, derivatives, t, i, c, scale, &any);
+        else
+            fl_strip_terms(f, violated, kind, derivatives, t, i, c, scale, &any);
     return any;
 }
 
-static FL_INLINE int fl_sum_rows(row_term *f, row_domain *violated, int kind, const fl_tile *t,
+static FL_INLINE int fl_sum_kind(row_term *f, row_domain *violated, int kind, const fl_tile *t,
                                  const double *k, double scale, double *sum)
 {
     const params c = { (real)k[0], (real)k[1], (real)k[2], (real)k[3] };
@@ -150,6 +224,15 @@ static FL_INLINE int fl_sum_rows(row_term *f, row_domain *violated, int kind, co
     *t->correct = 0;
     *sum = fl_row_sum(t);
     return any;
+}
+
+/* `labels` of the registry: what there may be. */
+static FL_INLINE int fl_sum_rows(row_term *f, row_domain *violated, int kind, int labels, const fl_tile *t,
+                                 const double *k, double scale, double *sum)
+{
+    if (kind == FL_DISTRIBUTIONS && labels != FL_LABELS_rows && !t->labels.data)
+        return fl_sum_kind(f, violated, FL_TRUE_CLASS, t, k, scale, sum);
+    return fl_sum_kind(f, violated, kind, t, k, scale, sum);
 }
 
 /* max(0, 1 + the largest score of the others - the true class's). Crammer & Singer (2001). */
