@@ -7,6 +7,8 @@ from collections.abc import Callable
 from inspect import Parameter, Signature, cleandoc
 from typing import ParamSpec
 
+from numpy.typing import ArrayLike
+
 from fastloss._core import Loss, RowLoss
 
 P = ParamSpec("P")
@@ -54,7 +56,7 @@ def losses() -> dict[str, tuple[str, ...]]:
     return families
 
 
-def get(name: str, **params: float | None) -> Loss[...]:
+def get(name: str, **params: ArrayLike | None) -> Loss[...]:
     """Return a loss by name.
 
     Parameters
