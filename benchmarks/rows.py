@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 DTYPES = ("float32", "float64")
@@ -76,29 +77,25 @@ def rows(threads: int, large_bytes: int, scale: float) -> Iterator[Row]:
 
 
 def multiclass(threads: int, size: Callable[[float], int]) -> Iterator[Row]:
-    """Yield the rows whose elements are rows of scores or probabilities; targets are for float32."""
-    workloads = (
-        (100_000, 10, {"scikit-learn": 4.0, "PyTorch": 10.0}, None),
-        (8192, 1000, {"PyTorch": 4.0}, None),
-        (1024, 32_000, {"PyTorch": 6.0}, 2 / 3),
-        (128, 128_256, {"PyTorch": 6.0}, 2 / 3),
-    )
-    for dtype in DTYPES:
-
-        def row(
-            loss: str, method: str, n: int, ahead: dict[str, float], *, dtype: str = dtype, **rest: Any
-        ) -> Row:
-            return Row(loss, method, dtype, size(n), threads, ahead if dtype == "float32" else {}, **rest)
-
-        for n, classes, ahead, of_memory in workloads:
-            ours = of_memory if dtype == "float32" else None
-            yield row("softmax_cross_entropy", "value_and_grad", n, ahead, classes=classes, of_memory=ours)
-        ahead = {"NumPy": 5.0, "scikit-learn": 4.0}
-        yield row("softmax_cross_entropy", "grad_and_hess", 1_000_000, ahead, classes=3)
-        yield row("binary_cross_entropy", "value", 1_000_000, {"scikit-learn": 50.0})
-        yield row("cross_entropy", "value", 1_000_000, {"scikit-learn": 50.0}, classes=10)
-        layer = {"classes": 32_000, "features": size(512)}
-        less = 4.0 if dtype == "float32" else None
-        yield row("linear_cross_entropy", "value_and_grad", 2048, {"PyTorch": 1.3}, **layer, less_memory=less)
-        fused = "F.linear_cross_entropy"
-        yield row("linear_cross_entropy", "value_and_grad", 2048, {"PyTorch": 1.0}, **layer, against=fused)
+    """Yield the rows whose elements are rows of scores or probabilities; the targets are those of float32."""
+    softmax = ("softmax_cross_entropy", "value_and_grad")
+    layer, of_layer = ("linear_cross_entropy", "value_and_grad"), {"classes": 32_000, "features": size(512)}
+    workloads: list[tuple[tuple[str, str], float, dict[str, float], dict[str, Any]]] = [
+        (softmax, 1e5, {"scikit-learn": 4.0, "PyTorch": 10.0}, {"classes": 10}),
+        (softmax, 8192, {"PyTorch": 4.0}, {"classes": 1000}),
+        (softmax, 1024, {"PyTorch": 6.0}, {"classes": 32_000, "of_memory": 2 / 3}),
+        (softmax, 128, {"PyTorch": 6.0}, {"classes": 128_256, "of_memory": 2 / 3}),
+        (
+            ("softmax_cross_entropy", "grad_and_hess"),
+            1e6,
+            {"NumPy": 5.0, "scikit-learn": 4.0},
+            {"classes": 3},
+        ),
+        (("binary_cross_entropy", "value"), 1e6, {"scikit-learn": 50.0}, {}),
+        (("cross_entropy", "value"), 1e6, {"scikit-learn": 50.0}, {"classes": 10}),
+        (layer, 2048, {"PyTorch": 1.3}, {**of_layer, "less_memory": 4.0}),
+        (layer, 2048, {"PyTorch": 1.0}, {**of_layer, "against": "F.linear_cross_entropy"}),
+    ]
+    for dtype, (call, n, ahead, rest) in product(DTYPES, workloads):
+        row = Row(*call, dtype, size(n), threads, ahead, **rest)
+        yield row if dtype == "float32" else replace(row, ahead={}, of_memory=None, less_memory=None)
