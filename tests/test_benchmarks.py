@@ -65,6 +65,8 @@ def test_versus(tmp_path: Path) -> None:
     results = json.loads(file.read_text())["rows"]
     rows = importlib.import_module("rows").rows(threads=2, large_bytes=64_000_000, scale=0.001)
     assert [result["title"] for result in results] == [row.title for row in rows]
+    table = [line.split(" | ") for line in run.stdout.splitlines() if line.startswith("|")]
+    assert [len(cells) for cells in table] == [9] * (len(results) + 2)
     for result in results:
         assert result["title"] in run.stdout
         assert result["seconds"]["fastloss"] > 0

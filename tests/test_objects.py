@@ -225,6 +225,19 @@ g, h = fl.poisson.grad_and_hess(y, p, out=(np.empty(3), None))
 loss = fl.focal.bind(gamma=1.0, alpha=None)
 evaluate(loss)
 evaluate(fl.get("huber", delta=2.0))
+labels, scores = np.zeros(2, np.int64), np.zeros((3, 2))
+w = np.ones(3)
+mean: float = fl.softmax_cross_entropy(labels, scores, class_weight=w, axis=0, ignore_index=-1)
+costs: NDArray[Any] = fl.poly1(labels, scores, axis=0, epsilon=0.5, reduction="none")
+mean, lse, correct = fl.softmax_cross_entropy(labels, scores, axis=0, return_lse=True, return_correct=True)
+gradient = fl.softmax_cross_entropy.grad(labels, scores, axis=0, label_smoothing=0.1, out=scores)
+mean, gradient = fl.softmax_cross_entropy.value_and_grad(labels, scores, class_weight=[1, 2, 3], axis=0)
+g, h = fl.softmax_focal.grad_and_hess(labels, scores, axis=0, gamma=1.0, reduction="sum")
+bound = fl.softmax_cross_entropy.bind(class_weight=w, axis=0, z_loss=1e-4)
+evaluate(bound)
+evaluate(fl.get("poly1", class_weight=w, axis=0, epsilon=1.0))
+fl.linear_cross_entropy.value_and_grad(labels, scores.T, np.zeros((3, 3)), class_weight=w)
+ratio: float = fl.perplexity(labels, scores, axis=0, class_weight=w)
 fl.SGD(lr=0.1, momentum=0.9, nesterov=True).update({"w": p}, {"w": g})
 with fl.threads(2):
     names: dict[str, tuple[str, ...]] = fl.losses()
@@ -236,12 +249,15 @@ def test_types_in_strict_mode(tmp_path):
     api = pytest.importorskip("mypy.api")
     good, bad = tmp_path / "good.py", tmp_path / "bad.py"
     good.write_text(USAGE)
-    bad.write_text("import fastloss as fl\nfl.huber.bind(detla=1.0)\nx: str = fl.huber([0.0], [1.0])\n")
+    bad.write_text(
+        "import fastloss as fl\nfl.huber.bind(detla=1.0)\nx: str = fl.huber([0.0], [1.0])\n"
+        "z: str = fl.poly1([0], [[1.0]])\nfl.poly1([0], [[1.0]], axis=[0])\n"
+    )
     cache = f"--cache-dir={tmp_path / 'cache'}"
     output, errors, status = api.run(["--strict", "--python-executable", sys.executable, cache, str(good)])
     assert status == 0, output + errors
     output, errors, status = api.run(["--strict", "--python-executable", sys.executable, cache, str(bad)])
-    assert output.count("error:") == 2, output + errors
+    assert [output.count(f"bad.py:{line}: error:") for line in (2, 3, 4, 5)] == [1] * 4, output + errors
 
 
 def test_import_brings_in_numpy_alone():

@@ -28,6 +28,7 @@ DEFAULT = (
     "gamma",
     "log_cosh",
     "focal",
+    "softmax_cross_entropy",
 )
 
 # Scores of a row.

@@ -291,7 +291,7 @@ def _run(work: _Work, label_smoothing: float, z_loss: float, grads: list[Array] 
             np.matmul(x, work.W.T, out=s)
             if work.bias is not None:
                 s += work.bias
-            if u is not None:
+            if work.softcap is not None and u is not None:
                 np.divide(s, work.softcap, out=u)
                 np.tanh(u, out=s)
                 s *= work.softcap

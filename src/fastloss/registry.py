@@ -7,6 +7,8 @@ from collections.abc import Callable
 from inspect import Parameter, Signature, cleandoc
 from typing import ParamSpec
 
+from numpy.typing import ArrayLike
+
 from fastloss._core import Loss, RowLoss
 
 P = ParamSpec("P")
@@ -54,7 +56,7 @@ def losses() -> dict[str, tuple[str, ...]]:
     return families
 
 
-def get(name: str, **params: float | None) -> Loss[...]:
+def get(name: str, **params: ArrayLike | None) -> Loss[...]:
     """Return a loss by name.
 
     Parameters
@@ -141,8 +143,8 @@ y_true : array_like
     Class indices of any integer dtype, of the shape of `y_pred` without its axis of classes. Where the loss
     takes them, rows of probabilities of the shape of `y_pred`, too.
 y_pred : array_like
-    Raw scores; -inf leaves a class out. float32 and float64 are computed as they are, integers as float64,
-    float16 as float32."""
+    Raw scores, of which -inf leaves a class out, or probabilities, as the loss takes them. float32 and float64 are
+    computed as they are, integers as float64, float16 as float32."""
 _ROW_OPTIONS = """\
 class_weight : array_like, optional
     Finite numbers >= 0, one per class, that multiply the rows of that label, or its probabilities.
@@ -167,14 +169,14 @@ def loss_doc(loss: Loss[...]) -> str:
     intro, *rest = re.split(r"\n\n(?=(?:Parameters|See Also|References|Examples)\n-)", doc)
     own = [part.partition("\n")[2].partition("\n")[2] for part in rest if part.startswith("Parameters")]
     others = [part for part in rest if not part.startswith("Parameters")]
+    value = "float, or ndarray\n    An array with reduction 'none', else a Python float, summed in double."
     if isinstance(loss, RowLoss):
         shared = [_ROW_INPUTS, *own, _ROW_OPTIONS, _OPTIONS, _ROW_RETURNED]
+        value += "\n    With `return_lse` or `return_correct` a tuple that begins with it."
     else:
         shared = [_INPUTS, *own, _OPTIONS]
     arguments = "\n".join(["Parameters\n----------", *shared])
-    returns = _returns(
-        "float, or ndarray\n    An array with reduction 'none', else a Python float, summed in double."
-    )
+    returns = _returns(value)
     return "\n\n".join([intro, arguments, returns, _RAISES, *others])
 
 
