@@ -50,7 +50,7 @@ static FL_INLINE void fl_begin(const fl_tile *t, int kind, ptrdiff_t i, real sca
     s->live.data = s->ones;
     s->live.group = 0; /* all full groups are alike */
     fl_clear(&s->total);
-    if (others)
+    if (others || kind == FL_TRUE_CLASS)
         fl_clear(&s->pull), fl_clear(&s->bend);
     if (shares)
         fl_clear(&s->score), fl_clear(&s->label);
