@@ -425,7 +425,7 @@ static FL_INLINE double fl_finish_rows(const fl_tile *t, const row_sums *sums)
     const real *weight = t->weight;
     int correct = 0;
     for (ptrdiff_t row = 0; row < t->rows; row++)
-        correct += sums->hit[row] & (weight[row] != R(0));
+        correct += sums->hit[row] & (weight[row] != R(0)) & (sums->rest.hi[row] < FL_INF); /* not NaN */
     *t->correct = correct;
     return fl_row_sum(t);
 }
