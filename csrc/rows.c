@@ -2,6 +2,7 @@
 #include "fastloss.h"
 #include "pack.h"
 #include "team.h"
+#include "transpose.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -77,52 +78,6 @@ static place locate(const fl_row_call *call, const fl_array *a, ptrdiff_t row)
 
 /* ---- tiles of FL_LANES rows -------------------------------------------------------------------- */
 
-/* Between rows at equal steps, of elements at equal steps, and [classes][FL_LANES]. */
-#define TRANSPOSE(word, n, to, from)                                                   \
-    for (ptrdiff_t k = 0; k < classes; k++, rows += stride, tile += FL_LANES * size) { \
-        word *lanes = (word *)tile;                                                    \
-        char *row = rows;                                                              \
-        for (ptrdiff_t l = 0; l < (n); l++, row += step) {                             \
-            word *cell = (word *)row;                                                  \
-            to = from;                                                                 \
-        }                                                                              \
-    }
-#define TRANSPOSE_ANY(word, to, from)       \
-    if (n == FL_LANES) {                    \
-        TRANSPOSE(word, FL_LANES, to, from) \
-    } else {                                \
-        TRANSPOSE(word, n, to, from)        \
-    }
-
-static void gather(int size, char *rows, ptrdiff_t step, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t classes,
-                   char *tile)
-{
-    if (size == 8) {
-        TRANSPOSE_ANY(uint64_t, lanes[l], *cell)
-    } else {
-        TRANSPOSE_ANY(uint32_t, lanes[l], *cell)
-    }
-}
-
-static void scatter(int size, char *rows, ptrdiff_t step, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t classes,
-                    char *tile)
-{
-    if (size == 8) {
-        TRANSPOSE_ANY(uint64_t, *cell, lanes[l])
-    } else {
-        TRANSPOSE_ANY(uint32_t, *cell, lanes[l])
-    }
-}
-
-static void transfer(int reading, int size, char *rows, ptrdiff_t step, ptrdiff_t stride, ptrdiff_t n,
-                     ptrdiff_t classes, char *tile)
-{
-    for (ptrdiff_t row = 0; row < n;
-         row += FL_LANES, rows += FL_LANES * step, tile += FL_LANES * classes * size)
-        (reading ? gather : scatter)(size, rows, step, stride, n - row < FL_LANES ? n - row : FL_LANES,
-                                     classes, tile);
-}
-
 /* The rows of a matrix in lanes: in place where they already lie side by side, else a copy in `tile`. */
 static fl_rows lanes_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n, char *tile, char *packed)
 {
@@ -135,12 +90,12 @@ static fl_rows lanes_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n
         if (p.step == size && n % FL_LANES == 0)
             return (fl_rows){ p.at, stride / size, FL_LANES };
         if (m < INPUTS)
-            transfer(1, (int)size, p.at, p.step, stride, n, classes, tile);
+            fl_gather((int)size, p.at, p.step, stride, n, classes, tile);
         return copy;
     }
     if (m < INPUTS) {
         fl_pack(&call->shape, (int)size, a, row * classes, n * classes, packed);
-        transfer(1, (int)size, packed, classes * size, size, n, classes, tile);
+        fl_gather((int)size, packed, classes * size, size, n, classes, tile);
     }
     return copy;
 }
@@ -152,10 +107,10 @@ static void lanes_back(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n,
     const ptrdiff_t size = call->real_bytes, classes = call->classes;
     const place p = locate(call, a, row);
     if (job->direct[m] && p.run >= n) {
-        transfer(0, (int)size, p.at, p.step, job->class_stride[m], n, classes, tile);
+        fl_scatter((int)size, p.at, p.step, job->class_stride[m], n, classes, tile);
         return;
     }
-    transfer(0, (int)size, packed, classes * size, size, n, classes, tile);
+    fl_scatter((int)size, packed, classes * size, size, n, classes, tile);
     fl_unpack(&call->shape, (int)size, a, row * classes, n * classes, packed);
 }
 
@@ -211,10 +166,16 @@ static int read_margin(const row_job *job, ptrdiff_t row, ptrdiff_t n, margin *m
         return 0;
     if (call->labels.type == FL_I64 && !call->labels.strides && (uintptr_t)call->labels.data % 8 == 0) {
         const uint64_t *label = (const uint64_t *)call->labels.data + row; /* -1 is beyond all classes */
+        const uint32_t limit = (uint32_t)classes;
+        uint32_t high = 0, beyond = 0; /* by halves, which SSE2 compares */
         for (ptrdiff_t i = 0; i < n; i++) {
-            m->label[i] = label[i] < classes ? (int32_t)label[i] : -1;
-            strange |= m->label[i];
+            const uint32_t low = (uint32_t)label[i];
+            m->label[i] = (int32_t)low;
+            high |= (uint32_t)(label[i] >> 32);
+            beyond |= low >= limit;
         }
+        for (ptrdiff_t i = 0; (high | beyond) && i < n; i++)
+            strange |= m->label[i] = label[i] < classes ? (int32_t)label[i] : -1;
     } else {
         double label[FL_TILE_ROWS];
         fl_pack(&job->rows, 8, &call->labels, row, n, label);

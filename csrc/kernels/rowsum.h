@@ -38,10 +38,10 @@ static __attribute__((noinline)) void FL_NAME(fl_begin_strip)(const fl_tile *t, 
         s->grad = fl_strip(t, t->grad, i, R(0));
     if (t->hess.data)
         s->hess = fl_strip(t, t->hess, i, R(0));
+    fl_groups_of(t, t->label, i, s->where);
     for (int l = 0; l < FL_LANES; l++) {
         const ptrdiff_t row = fl_row(t, i, l);
         const int32_t k = row < t->rows ? t->label[row] : -1;
-        s->where[l] = fl_group_of(t, k, l);
         s->mine[l] = k < 0 ? R(0) : *fl_cell(t, t->scores, row, k);
         s->factor[l] =
             ((const real *)t->weight)[row] * scale / (kind == FL_OTHER_CLASSES ? (real)t->classes : R(1));

@@ -42,7 +42,8 @@ typedef struct {
     real top[FL_TILE_ROWS], mine[FL_TILE_ROWS]; /* the largest score, and the true class's */
     int32_t best[FL_TILE_ROWS];                 /* the first class that has the top; -1: none */
     int32_t hit[FL_TILE_ROWS];                  /* the true class is that one */
-    row_pairs rest;                             /* the sum of the others' exponentials, lifted */
+    real own[FL_TILE_ROWS]; /* the true class's exponential, lifted; any if it is the top */
+    row_pairs rest;         /* the sum of the other classes' than the top's */
 } row_sums;
 
 /* ---- strips ------------------------------------------------------------------------------------ */
@@ -58,10 +59,23 @@ static FL_INLINE ptrdiff_t fl_row(const fl_tile *t, ptrdiff_t strip, int l)
     return t->across ? strip * FL_LANES + l : strip;
 }
 
-/* The group in which lane l meets the class, if it does; else -1. In `real`, exact for 2^24 groups. */
-static FL_INLINE real fl_group_of(const fl_tile *t, int32_t k, int l)
+/* The groups in which the lanes of a strip meet the classes of its rows; -1: never. In `real`, exact for 2^24
+ * groups. */
+static FL_INLINE void fl_groups_of(const fl_tile *t, const int32_t *classes, ptrdiff_t strip, real *groups)
 {
-    return (real)(t->across ? k : k >= 0 && k % FL_LANES == l ? k / FL_LANES : -1);
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++)
+        groups[l] = t->across ? (real)classes[strip * FL_LANES + l] : R(-1);
+    if (!t->across && classes[strip] >= 0)
+        groups[classes[strip] % FL_LANES] = (real)(classes[strip] / FL_LANES);
+}
+
+/* Of numbers by row, those of the lanes of a strip. */
+static FL_INLINE void fl_lanes_of(const fl_tile *t, const real *numbers, ptrdiff_t strip, real *lanes)
+{
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++)
+        lanes[l] = numbers[fl_row(t, strip, l)];
 }
 
 static FL_INLINE real *fl_cell(const fl_tile *t, fl_rows m, ptrdiff_t row, ptrdiff_t k)
@@ -140,14 +154,19 @@ static FL_INLINE void fl_lane_total(const fl_tile *t, ptrdiff_t i, lane_sums *s,
 #endif
             s->sum[l] = sum;
         }
+    real *hi = out->hi + fl_row(t, i, 0), *lo = out->lo + fl_row(t, i, 0);
+#pragma omp simd
     for (int l = 0; l < (t->across ? FL_LANES : 1); l++) {
 #if FL_BITS == 32
-        const real hi = (real)s->sum[l];
-        const pair total = fl_pair(hi, hi < FL_INF ? (real)(s->sum[l] - (double)hi) : R(0));
+        const real high = (real)s->sum[l], low = (real)(s->sum[l] - (double)high);
+        hi[l] = high;
+        lo[l] = high < FL_INF ? low : R(0);
 #else
-        const pair total = s->sum[l] < FL_INF ? fl_fast_sum(s->sum[l], s->low[l]) : fl_exact(s->sum[l]);
+        const pair total = fl_fast_sum(s->sum[l], s->low[l]);
+        const int finite = s->sum[l] < FL_INF;
+        hi[l] = finite ? total.hi : s->sum[l];
+        lo[l] = finite ? total.lo : R(0);
 #endif
-        FL_SET(*out, fl_row(t, i, l), total);
     }
 }
 
@@ -158,11 +177,12 @@ static FL_INLINE void fl_find(const fl_tile *t, int rivals, ptrdiff_t i, row_sum
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
     real top[FL_LANES], at[FL_LANES], mine[FL_LANES], where[FL_LANES];
+    fl_groups_of(t, t->label, i, where);
+#pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
         top[l] = -FL_INF;
         at[l] = R(-1);
         mine[l] = FL_NAN;
-        where[l] = fl_group_of(t, t->label[fl_row(t, i, l)], l);
     }
     FL_EACH_GROUP(t)
     {
@@ -178,8 +198,9 @@ static FL_INLINE void fl_find(const fl_tile *t, int rivals, ptrdiff_t i, row_sum
         }
     }
     if (t->across) {
+#pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
-            const ptrdiff_t row = fl_row(t, i, l);
+            const ptrdiff_t row = i * FL_LANES + l;
             sums->top[row] = top[l];
             sums->mine[row] = mine[l];
             sums->best[row] = (int32_t)at[l];
@@ -212,14 +233,16 @@ static FL_INLINE void fl_exponentials(const fl_tile *t, int store, ptrdiff_t i, 
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
     strip out = { 0 };
-    real top[FL_LANES], at[FL_LANES];
+    real top[FL_LANES], at[FL_LANES], where[FL_LANES], own[FL_LANES];
     lane_sums rest = { { 0 }, { 0 } };
     if (store)
         out = fl_strip(t, t->grad, i, R(0));
-    for (int l = 0; l < FL_LANES; l++) {
-        top[l] = sums->top[fl_row(t, i, l)];
-        at[l] = fl_group_of(t, sums->best[fl_row(t, i, l)], l);
-    }
+    fl_lanes_of(t, sums->top, i, top);
+    fl_groups_of(t, sums->best, i, at);
+    fl_groups_of(t, t->label, i, where);
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++)
+        own[l] = FL_NAN;
     FL_EACH_GROUP(t)
     {
         const real *x = FL_GROUP(s), here = (real)g;
@@ -228,12 +251,18 @@ static FL_INLINE void fl_exponentials(const fl_tile *t, int store, ptrdiff_t i, 
         for (int l = 0; l < FL_LANES; l++) {
             const real e = at[l] == here ? R(0) : fl_lifted_exp(x[l], top[l]).hi;
             fl_lane_add(&rest, l, fl_exact(e));
+            if (t->across)
+                own[l] = where[l] == here ? e : own[l];
             if (store)
                 to[l] = e;
         }
     }
     if (store)
         fl_flush(t, &out);
+    if (t->across)
+        memcpy(sums->own + i * FL_LANES, own, sizeof own);
+    else
+        sums->own[i] = fl_lifted_exp(sums->mine[i], sums->top[i]).hi;
     fl_lane_total(t, i, &rest, &sums->rest);
 }
 
@@ -247,7 +276,7 @@ static FL_INLINE ptrdiff_t fl_padded(const fl_tile *t)
 static FL_INLINE void fl_fill_up(const fl_tile *t, row_sums *sums)
 {
     for (ptrdiff_t row = t->rows; row < fl_padded(t); row++) {
-        sums->top[row] = sums->mine[row] = R(0);
+        sums->top[row] = sums->mine[row] = sums->own[row] = R(0);
         sums->best[row] = -1;
         sums->hit[row] = 0;
         FL_SET(sums->rest, row, fl_exact(R(0)));
@@ -265,6 +294,9 @@ static FL_INLINE void fl_sweep(const fl_tile *t, int store, row_sums *sums)
 }
 
 /* ---- between the sweeps: what a row costs --------------------------------------------------------- */
+
+/* Whether the compiler knows that x is 0. */
+#define FL_IS_ZERO(x) (__builtin_constant_p(x) && (x) == R(0))
 
 #define FL_LIFTED_ONE fl_from_bits((bits)(FL_BIAS + FL_LIFT) << FL_MANTISSA)
 
@@ -291,7 +323,7 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
         const pair rest = FL_AT(s->rest, i), none = fl_exact(R(0));
         const pair log_sum = fl_log_of(fl_one_plus(fl_pair_lowered(rest)));
         const pair inverse = fl_inverse(fl_plus(fl_exact(one), rest)), p_top = fl_scale(one, inverse);
-        const pair own = fl_select(hit, fl_exact(one), fl_exact(fl_lifted_exp(mine, top).hi));
+        const pair own = fl_exact(hit ? one : s->own[i]);
         const pair left = fl_plus(fl_sum(one, -own.hi), rest);
         const pair others = fl_select(hit, rest, fl_fast_sum(left.hi, left.lo));
         const pair gap = fl_select(hit, none, fl_sum(top, -mine));
@@ -310,13 +342,16 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
             out->grad_top[i] = absent ? R(0) : fl_rounded(grad);
             if (derivatives > 1) {
                 const pair second = fl_select(steep, fl_pair_lowered(factor), factor);
-                const pair share = fl_select(others.hi == R(0), none, fl_inverse(others));
+                const int straight = FL_IS_ZERO(k.bend.hi); /* cross-entropy: one division less */
+                const pair share = straight ? none : fl_select(others.hi == R(0), none, fl_inverse(others));
                 const pair q_top = fl_times(rest, inverse);
                 const int flat = fl_fabs(k.slope.hi) < R(1), slight = fl_fabs(k.bend.hi) < R(1);
                 const real lift = flat ? one : R(1);
-                const pair slope = fl_scale(lift, k.slope), turn = fl_times(fl_scale(lift, k.bend), share);
-                const pair turn_top = fl_select(slight, fl_times(fl_scale(one, k.bend), share),
-                                                fl_scale(one, fl_times(k.bend, share)));
+                const pair slope = fl_scale(lift, k.slope),
+                           turn = straight ? none : fl_times(fl_scale(lift, k.bend), share);
+                const pair turn_top = straight ? none
+                                               : fl_select(slight, fl_times(fl_scale(one, k.bend), share),
+                                                           fl_scale(one, fl_times(k.bend, share)));
                 FL_SET(out->second, i, second);
                 out->slope[i] = slope.hi;
                 out->bend[i] = fl_rounded(fl_plus(turn, fl_negative(fl_times(slope, inverse))));
@@ -341,10 +376,11 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, ptrdiff_
     const real *weight = t->weight;
     real at[FL_LANES], where[FL_LANES];
     factors lane;
+    fl_groups_of(t, sums->best, i, at);
+    fl_groups_of(t, t->label, i, where);
+#pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
         const ptrdiff_t row = fl_row(t, i, l);
-        at[l] = fl_group_of(t, sums->best[row], l);
-        where[l] = fl_group_of(t, t->label[row], l);
         FL_SET(lane.first, l, FL_AT(f->first, row));
         lane.unit[l] = weight[row] == R(0) ? R(0) : f->unit[row];
         lane.grad_mine[l] = f->grad_mine[row], lane.grad_top[l] = f->grad_top[row];
@@ -487,12 +523,12 @@ static FL_INLINE int fl_strip_labels(const fl_tile *t, int given, ptrdiff_t i, r
         label = fl_strip(t, t->labels, i, R(0));
         weight = fl_strip(t, t->class_weight, 0, R(0));
     }
+    fl_lanes_of(t, sums->top, i, top);
+    fl_groups_of(t, sums->best, i, at);
+    fl_groups_of(t, t->label, i, where);
     for (int l = 0; l < FL_LANES; l++) {
         ones[l] = R(1);
         live.tail[l] = l < s.n ? R(1) : R(0);
-        top[l] = sums->top[fl_row(t, i, l)];
-        at[l] = fl_group_of(t, sums->best[fl_row(t, i, l)], l);
-        where[l] = fl_group_of(t, t->label[fl_row(t, i, l)], l);
     }
     live.data = ones; /* of group 0: all full groups are alike */
     FL_EACH_GROUP(t)
@@ -584,11 +620,12 @@ static FL_INLINE void fl_strip_label_derivatives(const fl_tile *t, int given, in
     }
     if (bends)
         hess = fl_strip(t, t->hess, i, R(0));
+    fl_lanes_of(t, sums->top, i, top);
+    fl_groups_of(t, sums->best, i, at);
+    fl_groups_of(t, t->label, i, where);
+#pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
         const ptrdiff_t row = fl_row(t, i, l);
-        top[l] = sums->top[row];
-        at[l] = fl_group_of(t, sums->best[row], l);
-        where[l] = fl_group_of(t, t->label[row], l);
         factor[l] = ((const real *)t->weight)[row] * scale;
         square[l] = f->square[row];
         FL_SET(lane[0], l, FL_AT(f->inverse, row));
