@@ -258,7 +258,8 @@ static void make_labels(const fl_call *frame, const fl_array *a, ptrdiff_t class
     }
 }
 
-static void choose_rows(source *s, fl_row_call *call, ptrdiff_t *shape)
+/* Whether rows have a softmax, whose lse is asked for. */
+static int choose_rows(source *s, fl_row_call *call, ptrdiff_t *shape)
 {
     static const ptrdiff_t lengths[] = { 1, 2, 3, 5, 15, 16, 17, 64, 65, 4, 0 };
     static const ptrdiff_t classes[] = { 1, 2, 3, 4, 10, 16, 17, 100, 101, 130, 1001 };
@@ -282,6 +283,7 @@ static void choose_rows(source *s, fl_row_call *call, ptrdiff_t *shape)
     for (int i = 0; i < FL_CONSTANTS; i++)
         call->constants[i] = fl_constant(take_number(s), call->real_bytes);
     call->scale = take_number(s);
+    return loss == FL_N_ROW_LOSSES || fl_row_loss_is_softmax((int)loss);
 }
 
 static void run_on_rows(source *s, int real_bytes)
@@ -290,7 +292,7 @@ static void run_on_rows(source *s, int real_bytes)
     place places[ROW_ARRAYS] = { { 0 } };
     char *copies[ROW_ARRAYS] = { 0 }, *before[ROW_ARRAYS] = { 0 };
     fl_row_call call = { .real_bytes = real_bytes };
-    choose_rows(s, &call, shape);
+    const int softmax = choose_rows(s, &call, shape);
     const fl_call matrix = { .real_bytes = real_bytes,
                              .shape = call.shape,
                              .size = call.rows * call.classes };
@@ -312,7 +314,7 @@ static void run_on_rows(source *s, int real_bytes)
                   (type & 128 ? FL_SWAPPED : 0);
         if (i >= WEIGHT && !(wanted >> (i - WEIGHT) & 1))
             continue;
-        if (i == HESS && !call.grad.data)
+        if ((i == HESS && !call.grad.data) || (i == LSE && !softmax))
             continue;
         if (i == GRAD && type & 64 && !places[SCORES].broadcast && (call.scores.type & ~FL_SWAPPED) >= FL_F32)
             *a = call.scores; /* in place */
