@@ -79,6 +79,7 @@ def labels_for(soft, y, p):
 BEYOND = {"poly1": 2.7, "generalized_cross_entropy": 2.2}
 PER_POWER = 0.7
 SUBNORMAL = {"softmax_focal": 1500.0, "poly1": 4.5}
+WITHOUT_FMA = 1.5 if _core.level() == "v2" else 1.0  # as docs/guarantees.md has it
 
 
 def error_of(reference, params, scores, label, k, output, got, want, dtype):
@@ -113,7 +114,7 @@ def check_row(loss, reference, scores, label, found, dtype):
             small = abs(want) < float(np.finfo(dtype).smallest_normal)
             limit = BEYOND.get(loss.name, TARGET) + PER_POWER * params.get("gamma", 0)
             limit = max(limit, SUBNORMAL.get(loss.name, 0) if small else 0)
-            assert error <= limit, (
+            assert error <= limit * WITHOUT_FMA, (
                 f"{OUTPUTS[output]} of {loss!r}, class {k} of {len(scores)}, label {label}: {got!r}, not "
                 f"{mp.nstr(want, 9)}: {error:.3g} ULP; scores {scores}"
             )
@@ -343,7 +344,7 @@ for name, reference in ALL_ROW_REFERENCES.items():
         for level in ("v2", "")
     ]
     assert numbers[0].size > 67 * 123 * 4
-    np.testing.assert_allclose(*numbers, rtol=1e-14, atol=1e-300)
+    np.testing.assert_allclose(*numbers, rtol=1e-14, atol=1e-50)  # terms of poly1's Hessian cancel
 
 
 # ---- labels and weights ------------------------------------------------------------------------------
