@@ -186,7 +186,8 @@ enum { FL_MAX_CLASSES = 1 << 28 };
 /* As fl_run. Returns FL_VIOLATED where a label is no class, FL_NO_MEMORY before anything is written. */
 int fl_run_rows(const fl_row_call *call, double *sum, ptrdiff_t *correct);
 
-/* The first row, in C order, whose label is no class though the row counts; -1 for none. */
+/* The first row, in C order, whose label is no class though the row counts; -1 for none, or if
+ * interrupted. */
 ptrdiff_t fl_first_bad_label(const fl_row_call *call);
 
 /* Threads: of this thread's calls if fl_set_thread_limit was given > 0, else of fl_set_num_threads, else what

@@ -354,8 +354,11 @@ ptrdiff_t fl_first_bad_label(const fl_row_call *call)
 {
     row_job job;
     prepare(&job, call);
+    fl_watch watch = fl_watch_start();
     for (ptrdiff_t row = 0; row < call->rows; row += FL_TILE_ROWS) {
         const ptrdiff_t rest = call->rows - row;
+        if (fl_watch_interrupted(&watch, call->interrupted))
+            break;
         margin m;
         if (!read_margin(&job, row, rest < FL_TILE_ROWS ? rest : FL_TILE_ROWS, &m))
             continue;

@@ -58,13 +58,13 @@ def multiclass_hinge(y, s):
     rivals = [b for k, b in enumerate(s) if k != t]
     if not rivals:
         return mpf(0)
-    gap = 1 + max(rivals, key=lambda b: jet(b).v) - s[t]
+    gap = 1 + (max(rivals, key=lambda b: jet(b).v) - s[t])  # the difference may be of large numbers
     return gap if gap > 0 else mpf(0)
 
 
 def multi_margin(y, s, p=1, margin=1.0):
     t = y.index(1)
-    gaps = (mpf(margin) + b - s[t] for k, b in enumerate(s) if k != t)
+    gaps = (mpf(margin) + (b - s[t]) for k, b in enumerate(s) if k != t)
     return total(gap ** int(p) for gap in gaps if gap > 0) / len(s)
 
 

@@ -110,6 +110,7 @@ def test_rows_of_probabilities_and_an_axis():
     expected = fl.evaluate([(y, s, w)], class_weight=np.arange(1, 8))
     result = fl.evaluate(cut((one_hot, s, w), [333]), class_weight=np.arange(1, 8))
     assert result.log_loss == pytest.approx(expected.log_loss, rel=1e-15)
+    assert (result.correct, result.rows) == (expected.correct, expected.rows)
     images = s.reshape(10, 100, 7).transpose(0, 2, 1)  # the classes in the middle
     result = fl.evaluate([(y.reshape(10, 100), images)], axis=1)
     assert result == fl.evaluate([(y, s)])

@@ -276,6 +276,7 @@ import fastloss as fl
 
 y, p = np.zeros(40), np.ones(40)
 wide, single, out, bad = np.ones((40, 3))[:, 1], p.astype(np.float32), np.zeros(40), np.full(40, -1.0)
+label, rows, share = np.arange(40) % 3, np.zeros((40, 3)), np.full((40, 4), 0.25)
 momentum, locked = fl.SGD(lr=0.5, momentum=0.5), np.zeros(40)
 locked.flags.writeable = False
 CALLS = {
@@ -291,6 +292,13 @@ CALLS = {
     "get": lambda: fl.get("tweedie", power=1.25),
     "update": lambda: fl.SGD(lr=0.5, momentum=0.5).update([wide, out], [y, y]),
     "same update": lambda: momentum.update(out, y),
+    "rows": lambda: fl.softmax_cross_entropy.grad_and_hess(label, rows, sample_weight=label + 1.0),
+    "transposed rows": lambda: fl.multi_margin(label, rows.T.copy(), axis=0, return_lse=False),
+    "rows of labels": lambda: fl.kl_divergence.value_and_grad(share, share, reduction="none"),
+    "weights of classes": lambda: fl.softmax_cross_entropy(label, rows, class_weight=[1, 2, 3], ignore_index=0),
+    "rows in place": lambda: fl.poly1.grad(label, rows, out=rows),
+    "label": lambda: fl.softmax_cross_entropy.grad(label - 1, rows, out=rows),
+    "row of labels": lambda: fl.kl_divergence.grad(-share, share),
     "domain": lambda: fl.logistic(bad, p),
     "domain of a view": lambda: fl.logistic.grad(bad[::-1], wide, out=out),
     "shape": lambda: fl.huber(y, p[:3]),
@@ -388,6 +396,9 @@ CALLS = {
     "second output": lambda: fl.huber.grad_and_hess(base[1:], other, out=(out, None)),
     "value beside a gradient": lambda: fl.huber.value_and_grad(base[1:], other, reduction="none", out=(None, out)),
     "overlap": lambda: fl.huber.grad(base[1:], other, out=base[:-1]),
+    "rows": lambda: fl.softmax_cross_entropy.grad([0, 1], base[1:].reshape(2, -1), out=out.reshape(2, -1)),
+    "rows in place": lambda: fl.poly1.grad([0, 1], base[1:].reshape(2, -1), out=base[1:].reshape(2, -1)),
+    "rows of labels": lambda: fl.softmax_cross_entropy(base[1:].reshape(2, -1), other.reshape(2, -1)),
     "scalar": lambda: fl.huber.grad(base, 1.0, out=np.array(1.0)),
 }
 with open("/proc/self/statm") as file:

@@ -79,6 +79,7 @@ def labels_for(soft, y, p):
 BEYOND = {"poly1": 2.7, "generalized_cross_entropy": 2.2}
 PER_POWER = 0.7
 SUBNORMAL = {"softmax_focal": 1500.0, "poly1": 4.5}
+WITHOUT_FMA = 1.5 if _core.level() == "v2" else 1.0  # as docs/guarantees.md has it
 
 
 def error_of(reference, params, scores, label, k, output, got, want, dtype):
@@ -113,7 +114,7 @@ def check_row(loss, reference, scores, label, found, dtype):
             small = abs(want) < float(np.finfo(dtype).smallest_normal)
             limit = BEYOND.get(loss.name, TARGET) + PER_POWER * params.get("gamma", 0)
             limit = max(limit, SUBNORMAL.get(loss.name, 0) if small else 0)
-            assert error <= limit, (
+            assert error <= limit * WITHOUT_FMA, (
                 f"{OUTPUTS[output]} of {loss!r}, class {k} of {len(scores)}, label {label}: {got!r}, not "
                 f"{mp.nstr(want, 9)}: {error:.3g} ULP; scores {scores}"
             )
@@ -325,20 +326,25 @@ def test_recorded_bits():
 def test_the_baseline_agrees():
     code = """
 import sys
+sys.path.insert(0, sys.argv[1])
 import numpy as np
 import fastloss as fl
-for name in ("softmax_cross_entropy", "softmax_focal", "poly1", "generalized_cross_entropy"):
+from recorded_rows import inputs
+from row_references import ALL_ROW_REFERENCES
+for name, reference in ALL_ROW_REFERENCES.items():
     for classes in (3, 120):
-        rng = np.random.default_rng(0)
-        y, p = rng.integers(classes, size=40), rng.normal(size=(40, classes)) * 5
+        y, p, _ = inputs(reference.of, classes, np.float64, not reference.hard)
         for a in (fl.get(name)(y, p, reduction="none"), *fl.get(name).grad_and_hess(y, p)):
             print(" ".join(x.hex() for x in a.ravel()))
 """
     numbers = [
-        np.array([float.fromhex(x) for x in python(code, level=level).stdout.split()]) for level in ("v2", "")
+        np.array(
+            [float.fromhex(x) for x in python(code, str(Path(__file__).parent), level=level).stdout.split()]
+        )
+        for level in ("v2", "")
     ]
-    assert numbers[0].size > 40 * 123 * 4
-    np.testing.assert_allclose(*numbers, rtol=1e-14, atol=1e-300)
+    assert numbers[0].size > 67 * 123 * 4
+    np.testing.assert_allclose(*numbers, rtol=1e-14, atol=1e-50)  # terms of poly1's Hessian cancel
 
 
 # ---- labels and weights ------------------------------------------------------------------------------

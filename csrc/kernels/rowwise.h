@@ -464,7 +464,7 @@ static FL_INLINE double fl_finish_rows(const fl_tile *t, const row_sums *sums)
     const real *weight = t->weight;
     int correct = 0;
     for (ptrdiff_t row = 0; row < t->rows; row++)
-        correct += sums->hit[row] & (weight[row] != R(0));
+        correct += sums->hit[row] & (weight[row] != R(0)) & (sums->rest.hi[row] < FL_INF); /* not NaN */
     *t->correct = correct;
     return fl_row_sum(t);
 }
@@ -592,7 +592,7 @@ static FL_INLINE void fl_label_values(const fl_tile *t, const row_sums *sums, co
         const pair spread = fl_choose_pair(c.a == R(0), none, even_cost);
         const pair given = fl_choose_pair(c.a == R(1), none, fl_times(keep, FL_AT(labels->cost, i)));
         const pair own = fl_plus(fl_times(mass, log_sum), given);
-        const pair penalty = fl_times(mass, fl_scale(c.b, fl_times(level, level)));
+        const pair penalty = fl_times(mass, fl_times(fl_scale(c.b, level), level));
         const pair share = fl_times(mass, fl_one_plus(fl_scale(R(2) * c.b, level)));
         const real w = weight[i];
         FL_SET(out->inverse, i, inverse);

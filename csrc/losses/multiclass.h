@@ -79,9 +79,11 @@ static FL_INLINE link chebyshev(true_class z, params c)
 /* (log p)^2 */
 static FL_INLINE link squared_log(true_class z, params c)
 {
+    const pair twice = fl_scale(R(2), z.cost);
+    const int beyond = (twice.hi == FL_INF) & (z.cost.hi < FL_INF); /* inf would be multiplied by a p of 0 */
     (void)c;
     return (link){ .value = fl_times(z.cost, z.cost),
-                   .slope = fl_scale(R(2), z.cost),
+                   .slope = fl_select(beyond, fl_exact(FL_MAX), twice),
                    .bend = fl_scale(R(2), z.q) };
 }
 
@@ -156,6 +158,16 @@ static FL_INLINE vgh cross_entropy(real y, real p, real mine, params c)
                   .hess = none ? zero : fl_rounded(fl_quotient(slope, fl_exact(p))) };
 }
 
+/* log(y/p); y/p itself may overflow for a subnormal p. */
+static FL_INLINE pair fl_log_ratio(real y, real p)
+{
+    const real lift = R((bits)1 << (FL_MANTISSA + 2)),
+               log_lift = R(FL_MANTISSA + 2) * R(0.693147180559945309417);
+    const int low = p < FL_MIN_NORMAL;
+    const pair ratio = fl_quotient(fl_exact(y), fl_exact(low ? p * lift : p));
+    return fl_plus(fl_log_of(ratio), fl_exact(low ? log_lift : R(0)));
+}
+
 /* y log(y/p) */
 static FL_INLINE vgh kl_divergence(real y, real p, real mine, params c)
 {
@@ -163,7 +175,7 @@ static FL_INLINE vgh kl_divergence(real y, real p, real mine, params c)
     const real zero = p - p; /* or NaN */
     const pair ratio = fl_quotient(fl_exact(y), fl_exact(p));
     (void)mine, (void)c;
-    return (vgh){ .value = fl_choose(none, zero, fl_rounded(fl_scale(y, fl_log_of(ratio)))),
+    return (vgh){ .value = fl_choose(none, zero, fl_rounded(fl_scale(y, fl_log_ratio(y, p)))),
                   .grad = none ? zero : -fl_rounded(ratio),
                   .hess = none ? zero : fl_rounded(fl_quotient(ratio, fl_exact(p))) };
 }
@@ -174,14 +186,15 @@ static FL_INLINE vgh js_divergence(real y, real p, real mine, params c)
 {
     const int no_label = y == R(0), no_score = p == R(0);
     const pair sum = fl_sum(y, p), t = fl_quotient(fl_sum(y, -p), sum), square = fl_times(t, t);
-    const pair log_ratio = fl_log_of(fl_quotient(fl_exact(y), fl_exact(p)));
+    const pair log_ratio = fl_log_ratio(y, p);
     const pair inner = fl_log_of(fl_one_plus(fl_negative(square)));
+    const int far = fl_fabs(log_ratio.hi) > R(80); /* and 1 - t^2 may be subnormal */
     const pair both = fl_scale(R(0.25), fl_times(sum, fl_plus(fl_times(t, log_ratio), inner)));
     const pair share = fl_quotient(fl_exact(R(2) * p), sum);
     const real half_log_2 = R(0.34657359027997265471), alone = half_log_2 * (y + p);
     (void)mine, (void)c;
     return (vgh){
-        .value = no_label | no_score ? alone : fl_rounded(both),
+        .value = no_label | no_score | far ? alone : fl_rounded(both),
         .grad = no_label   ? half_log_2
                 : no_score ? -FL_INF
                            : R(0.5) * fl_rounded(fl_log_of(share)),

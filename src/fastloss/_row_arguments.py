@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastloss._arguments import Array, convert
+from fastloss._arguments import Array, convert, rescale_weight
 
 
 def check_options(*, class_weight: ArrayLike | None, ignore_index: int | None, axis: int) -> dict[str, Any]:
@@ -56,8 +56,9 @@ def row_weights(
     """Return the weights of the rows without the class weights, and what each row counts in the mean."""
     if given:
         rows = np.ones(y.shape[:-1]) if weight is None else weight
-        return rows, rows if factors is None else rows * (y @ factors)
-    counts = np.ones(y.shape, bool) if ignore_index is None else np.asarray(y != ignore_index)
+        return rows, rows
+    numbers = y.astype(np.uint8) if y.dtype == bool else y  # which NumPy compares with an integer of any size
+    counts = np.ones(y.shape, bool) if ignore_index is None else np.asarray(numbers != ignore_index)
     counted = counts if weight is None else np.where(counts, weight, weight.dtype.type(0))
     if factors is not None:
         inside = (y >= 0) & (y < classes)  # a label outside keeps its weight, and is refused
@@ -65,6 +66,26 @@ def row_weights(
             inside & counts, counted * factors[np.where(inside, y, 0).astype(np.intp)], counted
         )
     return weight, counted
+
+
+def mixed_weights(y: Array, weight: Array | None, factors: Array, mean: bool) -> tuple[Array, Array, Array]:
+    """Return, for rows of probabilities, their weights, those of the classes, and what each row counts in the mean."""
+    rows = np.ones(y.shape[:-1]) if weight is None else weight
+    if mean:  # which powers of two do not change
+        rows, factors = rescale_weight(rows), rescale_weight(factors)
+    with np.errstate(all="ignore"):
+        mass = np.asarray(y @ factors)
+        fine = (
+            (rows != 0) & (mass >= 0) & (mass < np.inf)
+        )  # other rows are absent, or refused for their labels
+        counted = np.where(fine, rows * np.where(fine, mass, 0), 0)
+        if mean:
+            small = counted
+            counted = rescale_weight(small)
+            largest = np.argmax(np.abs(small))
+            if small.size and small.flat[largest]:
+                rows = np.asarray(rows * (counted.flat[largest] / small.flat[largest]))
+    return rows, factors, counted
 
 
 def refuse_axis(p: Array, axis: int) -> NoReturn:
@@ -117,24 +138,37 @@ def refuse_label(name: str, flat_index: int, y: Array, classes: int) -> NoReturn
     )
 
 
-def refuse_domain(name: str, requirement: str, given: bool, y: Array, p: Array) -> NoReturn:
+def refuse_domain(
+    name: str, requirement: str, given: bool, y: Array, p: Array, weight: Array | None
+) -> NoReturn:
     """Raise for rows outside of a loss's domain; y and p have the classes along the last axis."""
-    if not requirement:
-        requirement = "y_true has the shape of y_pred, so it must be probabilities in [0, 1]"
-    arrays = {"y_true": y, "y_pred": p} if given else {"y_pred": p}
+    counts = np.ones(p.shape[:-1], bool) if weight is None else np.asarray(weight != 0)
+    arrays = {"y_true": y} if given else {}
+    if "y_pred" in requirement:
+        arrays["y_pred"] = p
     for label, array in arrays.items():
-        bad = ~((array >= 0) & (array <= 1))
+        if "rows of 0 and 1" in requirement:
+            fine = (array == 0) | (array == 1)
+        else:
+            fine = (array >= 0) & (array <= 1)
+        if requirement:
+            fine |= np.isnan(array)  # comes out as NaN
+        bad = counts[..., None] & ~fine
         if bad.any():
             index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), array.shape))
-            if label == "y_true" or "y_pred" in requirement:
-                at = index[:-1][0] if len(index) == 2 else index[:-1]
-                raise ValueError(
-                    f"{name}: {requirement}; got {label}={array[index]} in row {at}, class {index[-1]}"
-                )
+            rule = requirement or "y_true has the shape of y_pred, so it must be probabilities in [0, 1]"
+            raise ValueError(
+                f"{name}: {rule}; got {label}={array[index]}{_in_row(index[:-1])}, class {index[-1]}"
+            )
     for label, array in arrays.items():
-        sums = array.sum(axis=-1, dtype=np.float64)
-        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(sums - 1))), sums.shape))
-        if abs(sums[index] - 1) > 0.01:
-            at = index[0] if len(index) == 1 else index
-            raise ValueError(f"{name}: {requirement}; {label} adds up to {sums[index]:.6g} in row {at}")
+        off = np.abs(array.sum(axis=-1, dtype=np.float64) - 1)
+        off = np.where(counts & ~np.isnan(off), off, 0)
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(off)), off.shape))
+        if off[index] > 0.01 and "add up" in requirement:
+            total = array[index].sum(dtype=np.float64)
+            raise ValueError(f"{name}: {requirement}; {label} adds up to {total:.6g}{_in_row(index)}")
     raise ValueError(f"{name}: {requirement}")
+
+
+def _in_row(index: tuple[int, ...]) -> str:
+    return f" in row {index[0] if len(index) == 1 else index}" if index else ""

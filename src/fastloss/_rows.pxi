@@ -67,7 +67,6 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
     cdef double total = 0, weights, divisor
     cdef bint finite
     cdef Py_ssize_t correct = 0, i
-    cdef int status
     cdef ndarray y = as_array("y_true", y_true), p = as_array("y_pred", y_pred), w = None, result, factors
     cdef ndarray view
     axis, ignore_index = loss._params["axis"], loss._params["ignore_index"]
@@ -130,12 +129,8 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
     factors = None
     if class_weight is not None:
         factors = _row_arguments.check_class_weight(class_weight, classes)
-    call.class_weight = NULL
-    if given and factors is not None:
-        call.class_weight = <const double *>cnp.PyArray_DATA(factors)
     weights = call.rows
     call.weight.data = NULL
-    counted = None
     if sample_weight is not None:
         w = as_array("sample_weight", sample_weight)
         if (<object>w).shape != rows_shape:
@@ -143,11 +138,17 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
     if sample_weight is not None or ignore_index is not None or factors is not None:
         if sample_weight is not None:
             weigh(w, single, False)  # refuses what is not finite
-        w, counted = _row_arguments.row_weights(labels, given, w, factors, ignore_index, classes)
+        if given and factors is not None:
+            w, factors, counted = _row_arguments.mixed_weights(labels, w, factors, reduction == MEAN)
+        else:
+            w, counted = _row_arguments.row_weights(labels, given, w, factors, ignore_index, classes)
         counted, weights = weigh(counted, single, reduction == MEAN)
         if not (given and factors is not None):
             w = counted
         describe_rows(&call.weight, layout.strides[2], w)
+    call.class_weight = NULL
+    if given and factors is not None:
+        call.class_weight = <const double *>cnp.PyArray_DATA(factors)
     divisor = 1.0 if reduction != MEAN or weights == 0 else weights
     call.scale = 1.0 / divisor
 
@@ -180,19 +181,15 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
         if given or requirement:
             check = call
             check.value.data = check.grad.data = check.hess.data = check.lse.data = NULL
-            with nogil:
-                status = fl_run_rows(&check, &total, &correct)
-            if status & FL_VIOLATED:
-                _row_arguments.refuse_domain(loss.name, requirement, given, labels, by_rows(p, axis))
-    with nogil:
-        status = fl_run_rows(&call, &total, &correct)
-    if status & FL_NO_MEMORY:
-        raise MemoryError(f"{loss.name}: no room for a few rows of {classes} classes")
-    if status & FL_INTERRUPTED:
-        raise_pending()
-    if status & FL_VIOLATED:
+            if run_row_call(&check, loss, &total, &correct):
+                _row_arguments.refuse_domain(loss.name, requirement, given, labels, by_rows(p, axis), w)
+    # As in `run`: what is written over its input is not interrupted.
+    if not any(target is not None and target is results[i] and np.may_share_memory(target, a)
+               for i, target in enumerate(arrays) for a in inputs):
+        call.interrupted = interrupted
+    if run_row_call(&call, loss, &total, &correct):
         check_labels(loss, &call, y)
-        _row_arguments.refuse_domain(loss.name, requirement, given, labels, by_rows(p, axis))
+        _row_arguments.refuse_domain(loss.name, requirement, given, labels, by_rows(p, axis), w)
 
     for i, target in enumerate(arrays):
         if target is not None and target is not results[i]:
@@ -207,16 +204,32 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
     return results[0] if len(results) == 1 else tuple(results)
 
 
+cdef bint run_row_call(const fl_row_call *call, RowLoss loss, double *total, Py_ssize_t *correct) except -1:
+    """Whether a row that counts violates the loss's domain."""
+    cdef int status
+    with nogil:
+        status = fl_run_rows(call, total, correct)
+    if status & FL_NO_MEMORY:
+        raise MemoryError(f"{loss.name}: no room for a few rows of {call.classes} classes")
+    if status & FL_INTERRUPTED:
+        raise_pending()
+    return status & FL_VIOLATED != 0
+
+
 cdef ndarray by_rows(ndarray array, axis):
     """A view whose last axis is that of the classes."""
     return array if axis == cnp.PyArray_NDIM(array) - 1 else np.moveaxis(array, axis, -1)
 
 
 cdef int check_labels(RowLoss loss, const fl_row_call *call, ndarray y) except -1:
-    cdef Py_ssize_t index = -1
-    if not call.given:
-        with nogil:
-            index = fl_first_bad_label(call)
+    cdef Py_ssize_t index
+    cdef fl_row_call look = call[0]
+    if call.given:
+        return 0
+    look.interrupted = interrupted
+    with nogil:
+        index = fl_first_bad_label(&look)
     if index >= 0:
         _row_arguments.refuse_label(loss.name, index, y, call.classes)
+    raise_pending()
     return 0

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from fastloss._arguments import Array
 from fastloss._core import as_array
-from fastloss._row_arguments import check_class_weight, row_weights
+from fastloss._row_arguments import check_class_weight, mixed_weights, row_weights
 from fastloss.multiclass import softmax_cross_entropy
 
 
@@ -183,24 +183,42 @@ def _evaluate_batch(batch: tuple[ArrayLike, ...], keywords: dict[str, Any]) -> E
     y_true, y_pred, *rest = batch
     y, p = as_array("y_true", y_true), as_array("y_pred", y_pred)
     weight = as_array("sample_weight", rest[0]) if rest and rest[0] is not None else None
-    values, correct = softmax_cross_entropy(
-        y, p, sample_weight=weight, reduction="none", return_correct=True, **keywords
+    given = y.shape == p.shape
+    result = softmax_cross_entropy(
+        y, p, sample_weight=weight, reduction="none", return_correct=not given, **keywords
     )
     # The call has checked everything.
     axis = keywords.get("axis", -1)
+    if given:
+        return _evaluate_mixed(result, np.moveaxis(y, axis, -1), np.moveaxis(p, axis, -1), weight, keywords)
+    values, correct = result
     class_weight, ignore_index = keywords.get("class_weight"), keywords.get("ignore_index")
     if weight is None and class_weight is None and ignore_index is None:
         return Evaluation(_sum(values), Fraction(values.size), correct, values.size)
-    given, classes = y.shape == p.shape, p.shape[axis]
+    classes = p.shape[axis]
     counted = row_weights(
-        np.moveaxis(y, axis, -1) if given else y,
-        given,
+        y,
+        False,
         None if weight is None else np.broadcast_to(weight, values.shape),
         None if class_weight is None else check_class_weight(class_weight, classes),
         ignore_index,
         classes,
     )[1]
     return Evaluation(_sum(values), Fraction(_sum(counted)), correct, int(np.count_nonzero(counted)))
+
+
+def _evaluate_mixed(
+    values: Array, y: Array, p: Array, weight: Array | None, keywords: dict[str, Any]
+) -> Evaluation:
+    """Evaluate rows of probabilities, of which the likeliest class is the true one; classes lie last."""
+    classes, given = p.shape[-1], keywords.get("class_weight")
+    factors = np.ones(classes) if given is None else check_class_weight(given, classes)
+    rows = np.ones(values.shape) if weight is None else np.broadcast_to(weight, values.shape)
+    counted = mixed_weights(y, rows, factors, False)[2] if given is not None else rows
+    hit = (y.argmax(-1) == p.argmax(-1)) & ~np.isnan(p).any(-1) & (rows != 0)
+    return Evaluation(
+        _sum(values), Fraction(_sum(counted)), int(np.count_nonzero(hit)), int(np.count_nonzero(rows))
+    )
 
 
 def _sum(values: Array) -> Fraction | float:

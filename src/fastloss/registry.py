@@ -156,7 +156,8 @@ _ROW_RETURNED = """\
 return_lse : bool
     Whether to return log(sum_k exp(s_k)) of each row besides.
 return_correct : bool
-    Whether to return, last, the number of rows that count and whose first largest score is the true class's."""
+    Whether to return, last, the number of rows that count and whose first largest score is the true class's.
+    A row without a softmax (NaN, two of inf, nothing but -inf) is not among them."""
 
 
 def _returns(text: str) -> str:
