@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from recorded import DTYPES, FOLDER, canonical, generated
-from row_references import ROW_REFERENCES
+from row_references import WITH_SOFTMAX
 
 import fastloss as fl
 
@@ -41,7 +41,7 @@ def digest(loss: fl.Loss[...], classes: int, dtype: type, soft: bool) -> str:
 
 
 def lines() -> Iterator[str]:
-    for name, reference in ROW_REFERENCES.items():
+    for name, reference in WITH_SOFTMAX.items():
         for params in reference.params:
             loss = fl.get(name, **params)
             text = ",".join(f"{key}={float(value)!r}" for key, value in params.items()) or "-"
