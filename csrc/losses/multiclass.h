@@ -87,13 +87,18 @@ static FL_INLINE link squared_log(true_class z, params c)
                    .bend = fl_scale(R(2), z.q) };
 }
 
+/* p V lifted, of lifted p and V: of a small factor nothing is lost below the normal range. */
+static FL_INLINE pair fl_lifted_product(pair p, pair v)
+{
+    return fl_select(v.hi < p.hi, fl_times(fl_pair_lowered(p), v), fl_times(p, fl_pair_lowered(v)));
+}
+
 /* sum_k (p_k - y_k)^2 = q^2 + sum of the others' p_k^2 = V. By s_t it is -2 p V and 2 p V (2p - q), else 2 u
  * (u + p - Q). */
 static FL_INLINE collision_link expectation_l2(collision z)
 {
     const pair p = fl_pair_lowered(z.p), q = fl_pair_lowered(z.q), away = fl_pair_lowered(z.miss);
-    const pair value = fl_pair_lowered(fl_plus(fl_times(z.q, q), z.others));
-    const pair share = fl_times(z.p, value); /* lifted */
+    const pair value = fl_plus(fl_times(z.q, q), z.others), share = fl_lifted_product(z.p, value);
     const pair lead = fl_plus(fl_times(p, q), fl_negative(fl_pair_lowered(z.others)));
     const pair part = fl_times(z.top, z.miss), lead_top = fl_plus(part, fl_negative(z.rest));
     const pair bend = fl_plus(fl_times(z.p, fl_plus(fl_scale(R(2), away), fl_exact(R(-1)))),
@@ -101,7 +106,7 @@ static FL_INLINE collision_link expectation_l2(collision z)
     const pair linear =
         fl_plus(fl_scale(R(2), fl_plus(fl_exact(R(1)), fl_negative(p))), fl_scale(R(3), z.both));
     const pair twice = fl_scale(R(2), z.top);
-    return (collision_link){ .value = value,
+    return (collision_link){ .value = fl_pair_lowered(value),
                              .grad_mine = fl_scale(R(-2), share),
                              .hess_mine =
                                  fl_scale(R(2), fl_times(share, fl_plus(fl_scale(R(2), p), fl_negative(q)))),
@@ -119,10 +124,10 @@ static FL_INLINE collision_link expectation_l2(collision z)
 static FL_INLINE collision_link tanimoto(collision z)
 {
     const pair one = fl_exact(R(1)), p = fl_pair_lowered(z.p), q = fl_pair_lowered(z.q);
-    const pair others = fl_pair_lowered(z.others), lead = fl_plus(fl_times(p, q), fl_negative(others));
+    const pair lead = fl_plus(fl_times(p, q), fl_negative(fl_pair_lowered(z.others)));
     const pair inverse = fl_inverse(fl_plus(q, z.both)), square = fl_times(inverse, inverse);
-    const pair share = fl_times(fl_times(z.p, fl_plus(fl_times(q, q), others)), square),
-               more = fl_plus(one, p);
+    const pair share = fl_times(fl_lifted_product(z.p, fl_plus(fl_times(z.q, q), z.others)), square);
+    const pair more = fl_plus(one, p);
     const pair turn = fl_plus(one, fl_times(fl_plus(fl_scale(R(2), lead), fl_negative(q)), inverse));
     const pair bend = fl_plus(fl_times(q, fl_plus(one, fl_scale(R(2), p))),
                               fl_scale(R(-2), fl_times(fl_times(p, more), turn)));
