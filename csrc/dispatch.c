@@ -56,7 +56,14 @@ static const int row_loss_labels[] = {
 #undef ROW_LOSS
 };
 
-enum { WAY_softmax = 1, WAY_rivals = 0, WAY_all_classes = 0, WAY_other_classes = 0, WAY_distributions = 0 };
+enum {
+    WAY_softmax = 1,
+    WAY_collision = 1,
+    WAY_rivals = 0,
+    WAY_all_classes = 0,
+    WAY_other_classes = 0,
+    WAY_distributions = 0
+};
 static const int row_loss_is_softmax[] = {
 #define LOSS(name, domain)
 #define ROW_LOSS(name, way, domain, labels) WAY_##way,

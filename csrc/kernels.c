@@ -1,5 +1,6 @@
 /* The one unit that is compiled per SIMD level and dtype. It exports a single const table. */
 #include "fastloss.h"
+#include "kernels/collision.h"
 #include "kernels/pointwise.h"
 #include "kernels/rowsum.h"
 #include "kernels/rowwise.h"
@@ -30,6 +31,7 @@
     }
 #define LOSS(name, domain) FL_PASSES(PASS, name, domain)
 #define WAY_softmax(name, domain, labels) fl_softmax_rows(name, tile, k, scale, sum)
+#define WAY_collision(name, domain, labels) ((void)k, fl_collision_rows(name, tile, scale, sum))
 #define WAY_all_classes(name, domain, labels) \
     fl_sum_rows(name, domain_##domain, FL_ALL_CLASSES, FL_LABELS_##labels, tile, k, scale, sum)
 #define WAY_other_classes(name, domain, labels) \

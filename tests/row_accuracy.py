@@ -9,8 +9,7 @@ import numpy as np
 from mpmath import mp, mpf
 from references import ulp, ulp_error
 from row_references import ALL_ROW_REFERENCES, ROW_REFERENCES, TERM_REFERENCES, row_exact, rows, soft_labels
-from test_row_terms import cancelling
-from test_row_terms import rows as term_rows
+from test_row_terms import cancelling, exact_rows
 from test_rows import error_of
 
 import fastloss as fl
@@ -20,7 +19,7 @@ CLASSES = 1, 2, 3, 10, 101
 
 def problems(name, classes, dtype):
     if name in TERM_REFERENCES:
-        yield term_rows(name, 15 if classes < 100 else 4, classes, dtype)
+        yield exact_rows(name, classes, dtype)
         return
     labels, scores = rows(classes, dtype)
     part = slice(None, None, 1 if classes <= 10 else 5)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jets import Jet, exp, expm1, jet, log, log1p, seen
+from jets import Jet, exp, expm1, jet, log, log1p, seen, sqrt
 from mpmath import inf, mp, mpf
 from references import _alike
 
@@ -22,13 +22,13 @@ DIGITS = 60, 120, 700, 1400
 class RowReference:
     """The value; the parameters to try; whether labels may be rows, must be rows; what the value is a function of.
 
-    That is the cost of the true class, or the rows of labels and scores.
+    That is the cost of the true class, or the rows of labels and of the softmax or the scores.
     """
 
     value: Callable[..., Any]
     params: tuple[dict[str, float], ...] = field(default=({},))
     soft: bool = False
-    of: str = "cost"  # or "scores", "probabilities"
+    of: str = "cost"  # or "softmax", "scores", "probabilities"
     hard: bool = True
 
     @property
@@ -46,6 +46,10 @@ def focal(cost, gamma=2.0):
 
 def total(terms):
     return sum(terms, mpf(0))
+
+
+def dot(a, b):
+    return total(x * y for x, y in zip(a, b, strict=True))
 
 
 def one_hot_hinge(y, s, power):
@@ -105,6 +109,11 @@ TERM_REFERENCES = {
     "expectation_l1": RowReference(lambda cost: -2 * expm1(-cost)),
     "chebyshev": RowReference(lambda cost: -expm1(-cost)),
     "squared_log": RowReference(lambda cost: cost * cost),
+    "expectation_l2": RowReference(
+        lambda y, p: total((b - a) ** 2 for a, b in zip(y, p, strict=True)), of="softmax"
+    ),
+    "tanimoto": RowReference(lambda y, p: -dot(y, p) / (dot(p, p) + dot(y, y) - dot(y, p)), of="softmax"),
+    "cauchy_schwarz": RowReference(lambda y, p: -log(dot(y, p) / sqrt(dot(p, p) * dot(y, y))), of="softmax"),
     "one_hot_l1": RowReference(
         lambda y, s: total(abs(a - b) for a, b in zip(s, y, strict=True)), of="scores", soft=True
     ),
@@ -143,6 +152,7 @@ TERM_REFERENCES = {
 
 
 ALL_ROW_REFERENCES = {**ROW_REFERENCES, **TERM_REFERENCES}
+WITH_SOFTMAX = {name: r for name, r in ALL_ROW_REFERENCES.items() if r.of in ("cost", "softmax")}
 
 
 @lru_cache(maxsize=1 << 16)
@@ -164,13 +174,14 @@ def costs(scores: Sequence[Any]) -> tuple[Any, list[Any]]:
 
 def row_value(reference: RowReference, params: dict[str, float], scores: Sequence[Any], label: Any) -> Any:
     """The value of a row; the label is a class, or a probability by class."""
-    if reference.of in ("scores", "probabilities"):
+    if reference.of != "cost":
         y = (
             [mpf(int(i == label)) for i in range(len(scores))]
             if np.ndim(label) == 0
             else [mpf(float(x)) for x in label]
         )
-        return reference.value(y, scores, **params)
+        of = [exp(-cost) for cost in costs(scores)[1]] if reference.of == "softmax" else scores
+        return reference.value(y, of, **params)
     lse, cost = costs(scores)
     if not reference.soft:
         return reference.value(cost[label], **params)
@@ -220,6 +231,21 @@ def curvature_terms(
             return mpf(0)
         f = jet(reference.value(Jet(cost.v, mpf(1)), **params))
         return abs(f.e * cost.d**2) + abs(f.d * cost.e)
+
+
+def condition(
+    reference: RowReference, params: dict[str, float], scores: np.ndarray, label: int, k: int, output: int
+) -> Any:
+    """An eighth of how much relative changes of the exponentials change an output: sum_j |d output / d s_j| / 8.
+
+    Less than the output, but where that crosses 0: there rounded exponentials cannot keep its relative error small.
+    """
+    step, found = 2.0**-10, mpf(0)
+    for j in range(len(scores)):
+        moved = scores + np.outer((-step, step), np.arange(len(scores)) == j)
+        below, above = (row_exact(reference, params, row, label, k)[output] for row in moved)
+        found += abs(above - below) / (2 * step)
+    return found / 8
 
 
 CLASSES = 1, 2, 3, 10, 100, 101, 1003

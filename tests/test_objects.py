@@ -49,7 +49,8 @@ def test_c_formulas_have_the_family_of_their_python_entry():
     for family, names in fl.losses().items():
         source = (ROOT / "csrc" / "losses" / f"{family}.h").read_text(encoding="utf-8")
         for name in names:
-            kind = "link" if name in ROW_REFERENCES and ROW_REFERENCES[name].of == "cost" else "vgh"
+            of = ROW_REFERENCES[name].of if name in ROW_REFERENCES else ""
+            kind = {"cost": "link", "softmax": "collision_link"}.get(of, "vgh")
             kind = {"multiclass_hinge": None}.get(name, kind)  # a kernel of its own
             assert kind is None or f"static FL_INLINE {kind} {name}(" in source
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 from references import ulp, ulp_error
-from row_references import TERM_REFERENCES, curvature_terms, row_exact
+from row_references import TERM_REFERENCES, condition, curvature_terms, row_exact
+from row_references import rows as every_row
 from test_extremes import BOUND  # 2 ULP with fused multiply-add
 
 import fastloss as fl
@@ -34,6 +35,17 @@ def rows(name, n, classes, dtype, seed=0):
     return labels, scores.astype(dtype)
 
 
+def exact_rows(name, classes, dtype):
+    """The same; of functions of the softmax also saturated, tied and huge scores."""
+    y, p = rows(name, 15 if classes < 100 else 4, classes, dtype)
+    if TERM_REFERENCES[name].of != "softmax":
+        return y, p
+    more = every_row(classes, dtype)
+    return tuple(
+        np.concatenate([a, b[:: 1 if classes < 100 else 5]]) for a, b in zip((y, p), more, strict=True)
+    )
+
+
 def everything(loss, y, p, **options):
     value, grad = loss.value_and_grad(y, p, reduction="none", **options)
     both, hess = loss.grad_and_hess(y, p, reduction="none", **options)
@@ -51,6 +63,8 @@ def cancelling(name, params, scores, label, k, output):
         )
     if TERM_REFERENCES[name].of == "cost" and output == 2:
         return curvature_terms(TERM_REFERENCES[name], params, scores, label, k)
+    if TERM_REFERENCES[name].of == "softmax" and output:
+        return condition(TERM_REFERENCES[name], params, scores, label, k, output)
     return 0
 
 
@@ -60,7 +74,7 @@ def cancelling(name, params, scores, label, k, output):
 def test_exact(name, params, classes, dtype):
     """Within 2 ULP; where terms cancel, in ULP of these."""
     loss, reference = fl.get(name, **params), TERM_REFERENCES[name]
-    y, p = rows(name, 15 if classes < 100 else 4, classes, dtype)
+    y, p = exact_rows(name, classes, dtype)
     found = [loss(y, p, reduction="none"), *loss.grad_and_hess(y, p, reduction="none")]
     assert all(a.dtype == dtype for a in found)
     for i in range(len(p)):
@@ -84,6 +98,66 @@ def test_exact(name, params, classes, dtype):
                     p[i],
                     y[i],
                 )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [2, 3, 120])
+@pytest.mark.parametrize(
+    ("name", "sure", "wrong"), [("expectation_l2", 0, 2), ("tanimoto", -1, 0), ("cauchy_schwarz", 0, np.inf)]
+)
+def test_infinite_scores_of_functions_of_the_softmax(name, sure, wrong, classes, dtype):
+    loss, inf = fl.get(name), np.inf
+
+    def outputs(label, *first):
+        s = np.full((1, classes), -1, dtype)
+        s[0, : len(first)] = first
+        return [a[0] for a in (loss([label], s, reduction="none"), *loss.grad_and_hess([label], s))]
+
+    value, *derivatives = outputs(0, inf)
+    assert value == sure
+    assert not np.any(derivatives)
+    value, grad, hess = outputs(1, inf)
+    assert value == wrong
+    assert list(grad[:2]) == ([1, -1] if name == "cauchy_schwarz" else [0, 0])
+    assert not grad[2:].any()
+    assert not hess.any()
+    for scores in ((inf, inf), (np.nan, 1), (inf, np.nan), (-inf,) * classes):
+        assert all(np.isnan(a).all() for a in outputs(1, *scores))
+    # a class that is left out does not change what the others give
+    s = np.array([[1.0, 3.0, 2.0], [2.0, -1.0, 30.0]], dtype)
+    found, wider = everything(loss, [2, 0], s), everything(loss, [3, 0], np.insert(s, 1, -inf, axis=1))
+    for a, b in zip(found, wider, strict=True):
+        np.testing.assert_array_equal(np.delete(b, 1, axis=1) if b.ndim == 2 else b, a)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [1, 2, 9, 101, 1003])
+def test_functions_of_the_softmax_and_their_relatives(classes, dtype):
+    """Half of the cross-entropy of doubled scores; twice the Brier score; the same lse, counts and weights."""
+    y, p = rows("cauchy_schwarz", 70, classes, dtype)
+    options = {
+        "sample_weight": np.linspace(-1, 2, 70).astype(dtype),
+        "class_weight": np.linspace(0.5, 1.5, classes),
+        "ignore_index": 0 if classes > 1 else None,
+    }
+    close = {"rtol": 4 * float(np.finfo(dtype).eps), "atol": 0}
+    for own, half, factor in zip(
+        everything(fl.cauchy_schwarz, y, p, **options),
+        everything(fl.softmax_cross_entropy, y, 2 * p, **options),
+        (0.5, 1, 1, 2, 0.5, 0.5, 1),
+        strict=True,
+    ):
+        np.testing.assert_allclose(own, half * dtype(factor), **close)
+    for name in ("expectation_l2", "tanimoto", "cauchy_schwarz"):
+        _, lse, correct = fl.get(name)(y, p, return_lse=True, return_correct=True, **options)
+        _, want, count = fl.softmax_cross_entropy(y, p, return_lse=True, return_correct=True, **options)
+        np.testing.assert_allclose(lse, want, rtol=float(np.finfo(dtype).eps))
+        assert correct == count
+    if classes == 2:
+        q = 1 / (1 + np.exp(p[:, 0].astype(float) - p[:, 1]))
+        np.testing.assert_allclose(
+            fl.expectation_l2(y, p, reduction="none"), 2 * fl.brier(y, q, reduction="none"), rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -174,6 +248,31 @@ def test_errors_leave_outputs_alone(call, message):
     with pytest.raises(ValueError, match=message):
         call(out)
     assert (out == 7).all()
+
+
+@pytest.mark.parametrize("classes", [2, 10, 130])
+def test_functions_of_the_softmax_against_torch(classes):
+    """The formulas of the paper, differentiated twice by torch."""
+    torch = pytest.importorskip("torch")
+    y, p = rows("tanimoto", 40, classes, np.float64)
+    hot = torch.tensor(np.eye(classes)[y])
+
+    def inner(a, b):
+        return (a * b).sum(-1)
+
+    formulas = {
+        "expectation_l2": lambda q: inner(q - hot, q - hot),
+        "tanimoto": lambda q: -inner(q, hot) / (inner(q, q) + inner(hot, hot) - inner(q, hot)),
+        "cauchy_schwarz": lambda q: -torch.log(inner(q, hot) / (inner(q, q) * inner(hot, hot)).sqrt()),
+    }
+    for name, formula in formulas.items():
+        s = torch.tensor(p, requires_grad=True)
+        value = formula(torch.softmax(s, -1))
+        grad = torch.autograd.grad(value.sum(), s, create_graph=True)[0]
+        hess = [torch.autograd.grad(grad[:, k].sum(), s, retain_graph=True)[0][:, k] for k in range(classes)]
+        found = [fl.get(name)(y, p, reduction="none"), *fl.get(name).grad_and_hess(y, p, reduction="none")]
+        for got, want in zip(found, (value, grad, torch.stack(hess, -1)), strict=True):
+            np.testing.assert_allclose(got, want.detach(), rtol=1e-9, atol=1e-14)
 
 
 def test_against_other_libraries():

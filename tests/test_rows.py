@@ -285,10 +285,10 @@ import hashlib, json, sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 import fastloss as fl
-from row_references import ROW_REFERENCES, rows, soft_labels
+from row_references import WITH_SOFTMAX, rows, soft_labels
 
 hashes = {}
-for name, reference in ROW_REFERENCES.items():
+for name, reference in WITH_SOFTMAX.items():
     for dtype in (np.float32, np.float64):
         for classes in (1, 3, 16, 101, 1003):
             labels, scores = rows(classes, dtype)

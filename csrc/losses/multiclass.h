@@ -1,10 +1,12 @@
 /* Multiclass: rows of raw scores, or of probabilities. The ways of the registry: `softmax` losses are
- * functions of the true class's probability in the softmax of the row; `all_classes` and `distributions` sums
+ * functions of the true class's probability in the softmax of the row, `collision` losses also of the sum of
+ * the squares of all; `all_classes` and `distributions` sums
  * over the classes; `other_classes` a mean over the classes, but for the true one; `rivals` looks at the
  * largest other score. */
 #ifndef FL_MULTICLASS_H
 #define FL_MULTICLASS_H
 
+#include "../kernels/collision.h"
 #include "../kernels/rowsum.h"
 #include "regression.h"
 
@@ -85,6 +87,90 @@ static FL_INLINE link squared_log(true_class z, params c)
     return (link){ .value = fl_times(z.cost, z.cost),
                    .slope = fl_select(beyond, fl_exact(FL_MAX), twice),
                    .bend = fl_scale(R(2), z.q) };
+}
+
+/* p V lifted, of lifted p and V: of a small factor nothing is lost below the normal range. */
+static FL_INLINE pair fl_lifted_product(pair p, pair v)
+{
+    return fl_select(v.hi < p.hi, fl_times(fl_pair_lowered(p), v), fl_times(p, fl_pair_lowered(v)));
+}
+
+/* sum_k (p_k - y_k)^2 = q^2 + sum of the others' p_k^2 = V. By s_t it is -2 p V and 2 p V (2p - q), else 2 u
+ * (u + p - Q). */
+static FL_INLINE collision_link expectation_l2(collision z)
+{
+    const pair p = fl_pair_lowered(z.p), q = fl_pair_lowered(z.q), away = fl_pair_lowered(z.miss);
+    const pair value = fl_plus(fl_times(z.q, q), z.others), share = fl_lifted_product(z.p, value);
+    const pair lead = fl_plus(fl_times(p, q), fl_negative(fl_pair_lowered(z.others)));
+    const pair part = fl_times(z.top, z.miss), lead_top = fl_plus(part, fl_negative(z.rest));
+    const pair bend = fl_plus(fl_times(z.p, fl_plus(fl_scale(R(2), away), fl_exact(R(-1)))),
+                              fl_times(lead_top, fl_plus(fl_scale(R(3), away), fl_exact(R(-2)))));
+    const pair linear =
+        fl_plus(fl_scale(R(2), fl_plus(fl_exact(R(1)), fl_negative(p))), fl_scale(R(3), z.both));
+    const pair twice = fl_scale(R(2), z.top);
+    return (collision_link){ .value = fl_pair_lowered(value),
+                             .grad_mine = fl_scale(R(-2), share),
+                             .hess_mine =
+                                 fl_scale(R(2), fl_times(share, fl_plus(fl_scale(R(2), p), fl_negative(q)))),
+                             .grad_top = fl_times(twice, fl_plus(lead_top, z.p)),
+                             .hess_top = fl_times(twice, fl_plus(part, bend)),
+                             .g0 = fl_scale(R(2), lead),
+                             .g1 = fl_exact(R(2)),
+                             .h0 = fl_scale(R(2), lead),
+                             .h1 = fl_scale(R(2), linear),
+                             .h2 = fl_exact(R(-8)),
+                             .h3 = fl_exact(R(0)) };
+}
+
+/* -p / D, D = q + Q. With V as above, by s_t it is -p (1 + p) V / D^2, else u p (1 - Q + 2u) / D^2. */
+static FL_INLINE collision_link tanimoto(collision z)
+{
+    const pair one = fl_exact(R(1)), p = fl_pair_lowered(z.p), q = fl_pair_lowered(z.q);
+    const pair lead = fl_plus(fl_times(p, q), fl_negative(fl_pair_lowered(z.others)));
+    const pair inverse = fl_inverse(fl_plus(q, z.both)), square = fl_times(inverse, inverse);
+    const pair share = fl_times(fl_lifted_product(z.p, fl_plus(fl_times(z.q, q), z.others)), square);
+    const pair more = fl_plus(one, p);
+    const pair turn = fl_plus(one, fl_times(fl_plus(fl_scale(R(2), lead), fl_negative(q)), inverse));
+    const pair bend = fl_plus(fl_times(q, fl_plus(one, fl_scale(R(2), p))),
+                              fl_scale(R(-2), fl_times(fl_times(p, more), turn)));
+    const pair apart = fl_pair_lowered(fl_plus(fl_times(z.miss, fl_plus(one, z.top)), fl_negative(z.rest)));
+    const pair lack = fl_plus(p, fl_scale(R(-2), z.both)); /* and apart = 1 - Q */
+    const pair linear = fl_plus(fl_plus(fl_exact(R(2)), fl_scale(R(4), z.both)),
+                                fl_scale(R(-2), fl_times(inverse, fl_times(apart, lack))));
+    const pair quadratic = fl_plus(fl_exact(R(-8)), fl_scale(R(-4), fl_times(inverse, fl_plus(apart, lack))));
+    const pair cubic = fl_scale(R(-8), inverse), at = z.top;
+    const pair pull = fl_times(p, square), pull_top = fl_times(at, fl_times(z.p, square));
+    const pair upper = fl_plus(linear, fl_times(at, fl_plus(quadratic, fl_times(at, cubic))));
+    return (collision_link){ .value = fl_negative(fl_pair_lowered(fl_times(z.p, inverse))),
+                             .grad_mine = fl_negative(fl_times(share, more)),
+                             .hess_mine = fl_negative(fl_times(share, bend)),
+                             .grad_top = fl_times(pull_top, fl_plus(apart, fl_scale(R(2), at))),
+                             .hess_top = fl_times(pull_top, fl_plus(apart, fl_times(at, upper))),
+                             .g0 = fl_times(pull, apart),
+                             .g1 = fl_scale(R(2), pull),
+                             .h0 = fl_times(pull, apart),
+                             .h1 = fl_times(pull, linear),
+                             .h2 = fl_times(pull, quadratic),
+                             .h3 = fl_times(pull, cubic) };
+}
+
+/* -log(p / sqrt(Q)). Half of the cross-entropy of the scores' doubles, whose softmax is u^2 / Q. */
+static FL_INLINE collision_link cauchy_schwarz(collision z)
+{
+    const pair inverse = fl_inverse(z.both), lead = fl_inverse(z.level), twice = fl_scale(R(2), inverse);
+    const pair none = fl_exact(R(0)), lost = fl_times(z.others, inverse),
+               kept = fl_times(fl_times(z.p, fl_pair_lowered(z.p)), twice);
+    return (collision_link){ .value = fl_plus(z.gap, fl_scale(R(0.5), fl_log_of(z.level))),
+                             .grad_mine = fl_negative(lost),
+                             .hess_mine = fl_times(kept, fl_pair_lowered(lost)),
+                             .grad_top = fl_scale(FL_LIFTED_ONE, lead),
+                             .hess_top = fl_times(lead, fl_times(z.rest, twice)),
+                             .g0 = none,
+                             .g1 = inverse,
+                             .h0 = none,
+                             .h1 = twice,
+                             .h2 = none,
+                             .h3 = fl_negative(fl_times(twice, inverse)) };
 }
 
 static FL_INLINE vgh one_hot_l1(real y, real s, real mine, params c)

@@ -169,6 +169,75 @@ def squared_log() -> Constants:
 
 
 @rowwise
+def expectation_l2() -> Constants:
+    """Squared error of the softmax: ``V = sum_k (p_k - y_k)^2``, the Brier score of many classes; from 0 to 2.
+
+    With ``Q = sum_k p_k^2`` it is ``1 - 2 p_t + Q``. Gradient ``-2 p_t V`` for the true class and ``2 p_k (p_t + p_k -
+    Q)`` for another; second derivative ``2 p_t (3 p_t - 1) V`` for the true class.
+
+    See Also
+    --------
+    fastloss.brier : the same for two classes, of probabilities and without the factor 2.
+
+    References
+    ----------
+    Brier, G. W. (1950). Verification of forecasts expressed in terms of probability. Monthly Weather Review 78, 1-3.
+    Janocha, K. and Czarnecki, W. M. (2017). On loss functions for deep neural networks in classification. Schedae
+    Informaticae 25, 49-59.
+
+    Examples
+    --------
+    >>> import fastloss as fl
+    >>> fl.expectation_l2([1], [[0.0, 0.0]])
+    0.5
+    """
+    return ()
+
+
+@rowwise
+def tanimoto() -> Constants:
+    """Tanimoto loss of the softmax: ``-<p, y> / (|p|^2 + |y|^2 - <p, y>)``, from -1, of a sure and right row, to 0.
+
+    Of a class index it is ``-p_t / D``, ``D = 1 - p_t + Q`` with ``Q = sum_k p_k^2``. The sign is the paper's, and no
+    constant is added: 1 more is the Jaccard distance of p and y. Gradient ``-p_t (1 + p_t) (D - p_t) / D^2`` for the
+    true class and ``p_t p_k (1 - Q + 2 p_k) / D^2`` for another.
+
+    References
+    ----------
+    Janocha, K. and Czarnecki, W. M. (2017). On loss functions for deep neural networks in classification. Schedae
+    Informaticae 25, 49-59.
+
+    Examples
+    --------
+    >>> import fastloss as fl
+    >>> fl.tanimoto([1], [[0.0, 0.0]])
+    -0.5
+    """
+    return ()
+
+
+@rowwise
+def cauchy_schwarz() -> Constants:
+    """Cauchy-Schwarz divergence of the softmax: ``-log(<p, y> / (|p| |y|))``, from 0 to inf.
+
+    Of a class index it is ``-log(p_t / sqrt(sum_k p_k^2))``: half of `softmax_cross_entropy` of ``2 y_pred``. Gradient
+    ``r - y`` and second derivative ``2 r (1 - r)``, r being the softmax of ``2 y_pred``.
+
+    References
+    ----------
+    Janocha, K. and Czarnecki, W. M. (2017). On loss functions for deep neural networks in classification. Schedae
+    Informaticae 25, 49-59.
+
+    Examples
+    --------
+    >>> import fastloss as fl
+    >>> round(fl.cauchy_schwarz([1], [[0.0, 0.0]]), 6)
+    0.346574
+    """
+    return ()
+
+
+@rowwise
 def one_hot_l1() -> Constants:
     """Absolute error of the scores against one-hot rows: ``sum_k |s_k - y_k|``.
 
