@@ -57,6 +57,7 @@ static const int row_loss_labels[] = {
 };
 
 enum {
+    WAY_log_softmax = 1,
     WAY_softmax = 1,
     WAY_collision = 1,
     WAY_rivals = 0,

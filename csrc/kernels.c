@@ -30,7 +30,8 @@
         return fl_pointwise(loss, domain_##domain, outputs, n, in, third_step, ahead, out, k, scale, sum); \
     }
 #define LOSS(name, domain) FL_PASSES(PASS, name, domain)
-#define WAY_softmax(name, domain, labels) fl_softmax_rows(name, tile, k, scale, sum)
+#define WAY_log_softmax(name, domain, labels) fl_softmax_rows(name, 0, tile, k, scale, sum)
+#define WAY_softmax(name, domain, labels) fl_softmax_rows(name, 1, tile, k, scale, sum)
 #define WAY_collision(name, domain, labels) ((void)k, fl_collision_rows(name, tile, scale, sum))
 #define WAY_all_classes(name, domain, labels) \
     fl_sum_rows(name, domain_##domain, FL_ALL_CLASSES, FL_LABELS_##labels, tile, k, scale, sum)
