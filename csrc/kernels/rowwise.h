@@ -316,8 +316,8 @@ static FL_INLINE pair fl_pair_lowered(pair a) { return fl_pair(fl_lowered(a.hi),
  * (e second) unit (bend e + slope) down. Small bend and slope are lifted, and `down` is what they come down
  * by. */
 typedef struct {
-    row_pairs first, second;
-    real unit[FL_TILE_ROWS], slope[FL_TILE_ROWS], bend[FL_TILE_ROWS], down[FL_TILE_ROWS];
+    row_pairs first, second, slope;
+    real unit[FL_TILE_ROWS], bend[FL_TILE_ROWS], down[FL_TILE_ROWS];
     real grad_mine[FL_TILE_ROWS], grad_top[FL_TILE_ROWS], hess_mine[FL_TILE_ROWS], hess_top[FL_TILE_ROWS];
 } factors;
 
@@ -364,7 +364,7 @@ static FL_INLINE void fl_link(link_function *f, int fine, int derivatives, const
                                                : fl_select(slight, fl_times(fl_scale(one, k.bend), share),
                                                            fl_scale(one, fl_times(k.bend, share)));
                 FL_SET(out->second, i, second);
-                out->slope[i] = slope.hi;
+                FL_SET(out->slope, i, slope);
                 out->bend[i] = fl_rounded(fl_plus(turn, fl_negative(fl_times(slope, inverse))));
                 out->down[i] = flat ? fl_lowered(R(1)) : R(1);
                 out->hess_mine[i] =
@@ -380,8 +380,8 @@ static FL_INLINE void fl_link(link_function *f, int fine, int derivatives, const
 
 /* Over the exponentials in `grad`. What they do not tell are the top, and then the true class, which may be
  * the top. */
-static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, ptrdiff_t i, const row_sums *sums,
-                                           const factors *f)
+static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine, ptrdiff_t i,
+                                           const row_sums *sums, const factors *f)
 {
     strip grad = fl_strip(t, t->grad, i, R(0)), hess = { 0 };
     const real *weight = t->weight;
@@ -397,7 +397,8 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, ptrdiff_
         lane.grad_mine[l] = f->grad_mine[row], lane.grad_top[l] = f->grad_top[row];
         if (bends) {
             FL_SET(lane.second, l, FL_AT(f->second, row));
-            lane.slope[l] = f->slope[row], lane.bend[l] = f->bend[row], lane.down[l] = f->down[row];
+            FL_SET(lane.slope, l, FL_AT(f->slope, row));
+            lane.bend[l] = f->bend[row], lane.down[l] = f->down[row];
             lane.hess_mine[l] = f->hess_mine[row], lane.hess_top[l] = f->hess_top[row];
         }
     }
@@ -414,8 +415,11 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, ptrdiff_
             const real first = fl_fma(e, lane.first.hi[l], e * lane.first.lo[l]) * unit;
             const real slope = mine ? lane.grad_mine[l] : top ? lane.grad_top[l] : first;
             if (bends) {
-                const real second = fl_fma(e, lane.second.hi[l], e * lane.second.lo[l]) * unit;
-                const real bend = second * fl_fma(lane.bend[l], e, lane.slope[l]) * lane.down[l];
+                const pair share = fl_scale(e, FL_AT(lane.second, l)), slopes = FL_AT(lane.slope, l);
+                const pair turn = fl_sum(slopes.hi, fl_fma(lane.bend[l], e, slopes.lo));
+                const pair lowered = fl_pair(share.hi * unit, share.lo * unit);
+                const real flat = fl_rounded(share) * unit * fl_fma(lane.bend[l], e, slopes.hi);
+                const real bend = (fine ? fl_times_rounded(lowered, turn) : flat) * lane.down[l];
                 const real curve = mine ? lane.hess_mine[l] : top ? lane.hess_top[l] : bend;
                 h[l] = absent ? R(0) : curve;
             }
@@ -427,10 +431,11 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, ptrdiff_
         fl_flush(t, &hess);
 }
 
-static FL_INLINE void fl_derivatives(const fl_tile *t, int bends, const row_sums *sums, const factors *f)
+static FL_INLINE void fl_derivatives(const fl_tile *t, int bends, int fine, const row_sums *sums,
+                                     const factors *f)
 {
     for (ptrdiff_t i = 0; i < fl_strips(t); i++)
-        fl_strip_derivatives(t, bends, i, sums, f);
+        fl_strip_derivatives(t, bends, fine, i, sums, f);
 }
 
 /* ---- a tile --------------------------------------------------------------------------------------- */
@@ -453,8 +458,9 @@ FL_SWEEP(fl_sum_exponentials, fl_sweep(&way, 0, 0, sums), row_sums *sums)
 FL_SWEEP(fl_store_exponentials, fl_sweep(&way, 1, 0, sums), row_sums *sums)
 FL_SWEEP(fl_sum_finely, fl_sweep(&way, 0, 1, sums), row_sums *sums)
 FL_SWEEP(fl_store_finely, fl_sweep(&way, 1, 1, sums), row_sums *sums)
-FL_SWEEP(fl_grad_rows, fl_derivatives(&way, 0, sums, f), const row_sums *sums, const factors *f)
-FL_SWEEP(fl_hess_rows, fl_derivatives(&way, 1, sums, f), const row_sums *sums, const factors *f)
+FL_SWEEP(fl_grad_rows, fl_derivatives(&way, 0, 0, sums, f), const row_sums *sums, const factors *f)
+FL_SWEEP(fl_hess_rows, fl_derivatives(&way, 1, 0, sums, f), const row_sums *sums, const factors *f)
+FL_SWEEP(fl_hess_finely, fl_derivatives(&way, 1, 1, sums, f), const row_sums *sums, const factors *f)
 
 static FL_INLINE double fl_row_sum(const fl_tile *t)
 {
@@ -493,7 +499,7 @@ static FL_INLINE int fl_softmax_rows(link_function *f, int fine, const fl_tile *
         (fine ? FL_NAME(fl_store_finely) : FL_NAME(fl_store_exponentials))(t, &sums);
         if (t->hess.data) {
             fl_link(f, fine, 2, t, &sums, c, (real)scale, &out);
-            FL_NAME(fl_hess_rows)(t, &sums, &out);
+            (fine ? FL_NAME(fl_hess_finely) : FL_NAME(fl_hess_rows))(t, &sums, &out);
         } else {
             fl_link(f, fine, 1, t, &sums, c, (real)scale, &out);
             FL_NAME(fl_grad_rows)(t, &sums, &out);

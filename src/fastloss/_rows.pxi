@@ -88,6 +88,9 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
         _row_arguments.refuse_rows(loss.name)
     if not given and (not loss.labels & FL_LABELS_indices or (<object>y).shape != rows_shape or is_float(y)):
         _row_arguments.refuse_labels(loss.name, y, p, axis, loss.labels)
+    if given and ignore_index is not None:
+        raise ValueError("ignore_index= goes with class indices; give rows of probabilities that are not to count "
+                         "sample_weight 0")
     if given and class_weight is not None and not loss.smooths:
         _row_arguments.refuse_class_weight(loss.name)
 
