@@ -558,6 +558,7 @@ def test_labels_that_are_no_probabilities(bad, classes):
         ([0, 1], np.zeros((2, 0)), {}, ValueError, "classes along axis"),
         ([0, 1], np.zeros((2, 3)), {"axis": 1.0}, TypeError, "axis must be an integer"),
         ([0, 1], np.zeros((2, 3)), {"ignore_index": 0.5}, TypeError, "ignore_index must be an integer"),
+        (np.eye(2), np.zeros((2, 2)), {"ignore_index": 1}, ValueError, "ignore_index= goes with class"),
         (
             [0, 1],
             np.zeros((2, 3)),

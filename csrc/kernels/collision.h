@@ -8,7 +8,7 @@
 #ifndef FL_COLLISION_H
 #define FL_COLLISION_H
 
-#include "rowwise.h"
+#include "softmax.h"
 
 /* What the sweeps find: of the exponentials relative to the top, but for that itself, `sums.rest` and the sum
  * of their squares, both lifted. */

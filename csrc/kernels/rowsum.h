@@ -3,7 +3,7 @@
 #ifndef FL_ROWSUM_H
 #define FL_ROWSUM_H
 
-#include "rowwise.h"
+#include "softmax.h"
 
 /* y is the label of the class, 0 or 1 for indices; `mine` the true class's score. */
 typedef vgh row_term(real y, real x, real mine, params c);
