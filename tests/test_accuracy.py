@@ -51,6 +51,14 @@ def test_the_page_keeps_the_promise(level):
         assert max(max(pair) for pair in errors) <= BEYOND.get(name, limit), name
 
 
+def test_the_page_keeps_the_promise_of_rows():
+    stated = table(PAGE, "rows")
+    assert set(stated) == set(ROW_REFERENCES)
+    for name, errors in stated.items():
+        assert len(errors) == 6
+        assert max(max(pair) for pair in errors) <= TARGET, name
+
+
 def test_every_loss_has_a_reference():
     names = [name for names in fl.losses().values() for name in names]
     assert set(names) == {*REFERENCES, *ROW_REFERENCES}
