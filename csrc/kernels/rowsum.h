@@ -139,10 +139,11 @@ static FL_INLINE void fl_true_term(row_term *f, int derivatives, const fl_tile *
     }
 }
 
-static FL_INLINE void fl_strip_true_class(row_term *f, row_domain *violated, int derivatives,
+static FL_INLINE void fl_strip_true_class(row_term *f, row_domain *violated, int derivatives, int across,
                                           const fl_tile *t, ptrdiff_t i, params c, real scale, int *any)
 {
     term_strip s;
+    real few[FL_LANES] = { 0 }; /* a sum of few classes need not be exact to tell whether it is near 1 */
     FL_NAME(fl_begin_strip)(t, FL_TRUE_CLASS, i, scale, &s);
     FL_EACH_GROUP(t)
     {
@@ -152,13 +153,18 @@ static FL_INLINE void fl_strip_true_class(row_term *f, row_domain *violated, int
         for (int l = 0; l < FL_LANES; l++) {
             const real zero = s.factor[l] == R(0) ? R(0) : x[l] - x[l]; /* or NaN */
             s.bad[l] |= violated(R(0), x[l], c);
-            fl_lane_add(&s.score, l, fl_exact(x[l]));
+            if (across)
+                few[l] += x[l];
+            else
+                fl_lane_add(&s.score, l, fl_exact(x[l]));
             if (derivatives)
                 to[l] = zero;
             if (derivatives > 1)
                 h[l] = zero;
         }
     }
+    for (int l = 0; l < FL_LANES; l++)
+        s.score.sum[l] = across ? (double)few[l] : s.score.sum[l];
     fl_true_term(f, derivatives, t, c, &s);
     FL_NAME(fl_end_strip)(t, FL_TRUE_CLASS, i, &s, any);
 }
@@ -205,8 +211,10 @@ static FL_INLINE int fl_terms(row_term *f, row_domain *violated, int kind, int d
 {
     int any = 0;
     for (ptrdiff_t i = 0; i < fl_strips(t); i++)
-        if (kind == FL_TRUE_CLASS)
-            fl_strip_true_class(f, violated, derivatives, t, i, c, scale, &any);
+        if (kind == FL_TRUE_CLASS && t->across)
+            fl_strip_true_class(f, violated, derivatives, 1, t, i, c, scale, &any);
+        else if (kind == FL_TRUE_CLASS)
+            fl_strip_true_class(f, violated, derivatives, 0, t, i, c, scale, &any);
         else
             fl_strip_terms(f, violated, kind, derivatives, t, i, c, scale, &any);
     return any;
