@@ -330,6 +330,8 @@ def test_any_call_on_rows(name, data):
     if draw(st.integers(0, 2)) == 0:
         seen = [int(v) for v in y.values.ravel()[:3]] if y.values.dtype.kind in "biu" else [0]
         ignored = options["ignore_index"] = draw(st.sampled_from([*seen, 0, -100, 255, 2**70, -(2**63)]))
+        if given:
+            found.append("ignore_index= goes with class indices")
     returned = [key for key in ("return_lse", "return_correct") if draw(st.integers(0, 3)) == 0]
     options |= dict.fromkeys(returned, True)
     if returned and reference.of not in ("cost", "softmax"):
@@ -397,7 +399,7 @@ def test_any_call_on_rows(name, data):
                 s = s.astype(real)
                 label = label.astype(real) if given else label
             wrong = wrong_rows(name, given, label, s)
-            if ignored is not None and not given:
+            if ignored is not None:
                 each = np.where(label.astype(object) == ignored, 0, each)
             counted = each.copy()
             for i in np.ndindex(rows):
