@@ -205,15 +205,32 @@ def test_rows_of_weight_0_may_hold_anything(name):
     assert not want[1][w == 0].any()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [5, 101, 130])
 @pytest.mark.parametrize("name", TERM_REFERENCES)
-def test_nan_stays_in_its_row(name):
+def test_nan_stays_in_its_row(name, classes, dtype):
     loss = fl.get(name)
-    y, p = rows(name, 40, 5, np.float64)
-    want = loss(y, p, reduction="none")
-    p[7, 2] = np.nan
-    value = loss(y, p, reduction="none")
-    assert np.isnan(value[7])
-    np.testing.assert_array_equal(np.delete(value, 7), np.delete(want, 7))
+    y, scores = rows(name, 40, classes, dtype)
+    want = everything(loss, y, scores)
+    for k in (0, 1, 2, 3, classes - 1):
+        p = scores.copy()
+        p[7, k] = np.nan
+        found = everything(loss, y, p)
+        assert np.isnan(found[0][7])
+        assert np.isnan(found[1][7]).any()
+        for a, b in zip(found, want, strict=True):
+            if a.ndim:  # the mean is NaN
+                np.testing.assert_array_equal(np.delete(a, 7, axis=0), np.delete(b, 7, axis=0))
+
+
+@pytest.mark.parametrize("name", [name for name in TERM_REFERENCES if name.startswith("one_hot")])
+def test_a_label_of_nan_comes_out_as_nan(name):
+    y, p = np.eye(5)[[1, 4, 0]], np.full((3, 5), 0.25)
+    y[1, 3] = np.nan
+    value, grad = everything(fl.get(name), y, p)[:2]
+    assert list(np.isnan(value)) == [False, True, False]
+    assert list(np.argwhere(np.isnan(grad))[0]) == [1, 3]
+    assert np.isnan(grad).sum() == 1
 
 
 @pytest.mark.parametrize(

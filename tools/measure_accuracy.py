@@ -143,10 +143,10 @@ def row(name: str, level: str) -> str:
 
 
 ROWS_TEXT = """\
-x86-64-v3 and v4; of results that are normal numbers. The gradient p - y of labels that are smoothed, or probabilities, and
-sums of terms of either sign count in ULP of these terms. The derivatives of `expectation_l2` and the Hessian of `tanimoto` cross 0: where the sum
-over j of abs(∂result/∂s_j), which is what relative changes of the exponentials do to a result, is more than 8 times the
-result, an error counts in ULP of an eighth of that sum.
+x86-64-v3 and v4; of results that are normal numbers. The gradient p - y of labels that are smoothed, or probabilities,
+and sums of terms of either sign count in ULP of these terms. The derivatives of `expectation_l2` and the Hessian of
+`tanimoto` cross 0: where the sum over j of abs(∂result/∂s_j), which is what relative changes of the exponentials do to
+a result, is more than 8 times the result, an error counts in ULP of an eighth of that sum.
 """
 HEAD = """\
 | Loss | value, f64 | gradient, f64 | Hessian, f64 | value, f32 | gradient, f32 | Hessian, f32 |

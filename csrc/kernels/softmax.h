@@ -33,7 +33,8 @@ typedef struct {
 
 /* ---- the first sweep: the largest score ---------------------------------------------------------- */
 
-/* `rivals`: the largest score of the other classes. */
+/* `rivals`: the largest score of the other classes; NaN is the largest then, as no exponential will tell of
+ * it. */
 static FL_INLINE void fl_find(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
@@ -51,7 +52,7 @@ static FL_INLINE void fl_find(const fl_tile *t, int rivals, ptrdiff_t i, row_sum
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
             const real score = rivals && where[l] == here ? -FL_INF : x[l];
-            const int higher = score > top[l];
+            const int higher = (score > top[l]) | (rivals & (score != score));
             top[l] = higher ? score : top[l];
             at[l] = higher ? here : at[l];
             if (t->across)
@@ -71,7 +72,8 @@ static FL_INLINE void fl_find(const fl_tile *t, int rivals, ptrdiff_t i, row_sum
         const int32_t label = t->label[i];
         int lane = 0;
         for (int l = 1; l < FL_LANES; l++)
-            if (top[l] > top[lane] || (top[l] == top[lane] && at[l] < at[lane]))
+            if (top[l] > top[lane] || (top[l] == top[lane] && at[l] < at[lane]) ||
+                (rivals && top[l] != top[l]))
                 lane = l;
         sums->top[i] = top[lane];
         sums->mine[i] = label < 0 ? FL_NAN : s.data[label];

@@ -99,23 +99,7 @@ static FL_INLINE void fl_flush(const fl_tile *t, const strip *s)
             s->data[t->classes - s->n + l] = s->tail[l];
 }
 
-/* A sum by lane over the groups, to some twice the precision. */
-typedef struct {
-    double sum[FL_LANES], low[FL_LANES]; /* low: float64 alone */
-} lane_sums;
-
-static FL_INLINE void fl_lane_add(lane_sums *s, int l, pair x)
-{
-#if FL_BITS == 32
-    s->sum[l] += (double)x.hi + (double)x.lo;
-#else
-    const double sum = s->sum[l] + x.hi;
-    s->low[l] += fl_sum_error(s->sum[l], x.hi, sum) + x.lo;
-    s->sum[l] = sum;
-#endif
-}
-
-/* To the strip's rows. */
+/* Of the lanes to the strip's rows. */
 static FL_INLINE void fl_lane_total(const fl_tile *t, ptrdiff_t i, lane_sums *s, row_pairs *out)
 {
     for (int width = FL_LANES / 2; width && !t->across; width /= 2)
@@ -166,14 +150,10 @@ static FL_INLINE ptrdiff_t fl_padded(const fl_tile *t)
 static FL_INLINE double fl_row_sum(const fl_tile *t)
 {
     const real *value = t->value;
-    double lane[FL_LANES] = { 0 };
-    ptrdiff_t row = 0;
-    for (; row + FL_LANES <= t->rows; row += FL_LANES)
-        for (int l = 0; l < FL_LANES; l++)
-            lane[l] += (double)value[row + l];
-    for (; row < t->rows; row++)
-        lane[row % FL_LANES] += (double)value[row];
-    return fl_add_lanes(lane);
+    lane_sums total = { { 0 }, { 0 } };
+    for (ptrdiff_t row = 0; row < t->rows; row++)
+        fl_lane_add(&total, row % FL_LANES, fl_exact(value[row]));
+    return fl_all_lanes(&total);
 }
 
 #endif

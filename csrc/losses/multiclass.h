@@ -1,8 +1,8 @@
 /* Multiclass: rows of raw scores, or of probabilities. The ways of the registry: `softmax` losses are
- * functions of the true class's probability in the softmax of the row, `collision` losses also of the sum of
- * the squares of all; `all_classes` and `distributions` sums
- * over the classes; `other_classes` a mean over the classes, but for the true one; `rivals` looks at the
- * largest other score. */
+ * functions of the true class's probability in the softmax of the row, and so is that of `log_softmax`, whose
+ * exponentials need fewer digits; `collision` losses also of the sum of the squares of all; `all_classes` and
+ * `distributions` are sums over the classes; `other_classes` a mean over the classes, but for the true one;
+ * `rivals` looks at the largest other score. */
 #ifndef FL_MULTICLASS_H
 #define FL_MULTICLASS_H
 
@@ -185,10 +185,13 @@ static FL_INLINE vgh one_hot_l2(real y, real s, real mine, params c)
     return squared_error(y, s, c);
 }
 
-/* max(0, 1/2 - s), where s is to be above 1/2 for the true class and below -1/2 for the others. */
+/* The score s, which is to be above 1/2, of the true class, and -s of the others. Of a y of NaN it is NaN,
+ * which the comparison alone would take for 0. */
+static FL_INLINE real fl_one_hot_margin(real y, real s) { return (y > R(0.5) ? s : -s) + (y - y); }
+
 static FL_INLINE real fl_one_hot_gap(real y, real s)
 {
-    return fl_at_least(R(0.5) - (y > R(0.5) ? s : -s), R(0));
+    return fl_at_least(R(0.5) - fl_one_hot_margin(y, s), R(0));
 }
 
 static FL_INLINE vgh one_hot_hinge(real y, real s, real mine, params c)
@@ -207,7 +210,7 @@ static FL_INLINE vgh one_hot_squared_hinge(real y, real s, real mine, params c)
 
 static FL_INLINE vgh one_hot_cubed_hinge(real y, real s, real mine, params c)
 {
-    const pair gap = fl_sum(R(0.5), y > R(0.5) ? -s : s);
+    const pair gap = fl_sum(R(0.5), -fl_one_hot_margin(y, s));
     const pair u = fl_select(gap.hi < R(0), fl_exact(R(0)), gap), square = fl_times(u, u);
     (void)mine, (void)c;
     return (vgh){ .value = fl_times_rounded(square, u),

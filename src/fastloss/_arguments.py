@@ -179,6 +179,10 @@ def refuse_domain(name: str, requirement: str, flat_index: int, y: Array, p: Arr
 def refuse_keyword(name: str, key: str, own: tuple[str, ...]) -> NoReturn:
     """Raise for a keyword that a loss does not have."""
     known = [*own, "sample_weight", "reduction", "out"]
+    if "ignore_index" in own:  # of rows
+        known += ["return_lse", "return_correct"]
+    if key in known:
+        raise TypeError(f"{name} binds parameters alone; pass {key}= to the call")
     close = get_close_matches(key, known, n=1) or [k for k in known if key.rstrip("s") in k][:1]
     hint = f"; did you mean {close[0]}?" if close else ""
     raise TypeError(f"{name} has no keyword {key!r}; it has {', '.join(known)}{hint}")

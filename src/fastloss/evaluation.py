@@ -184,7 +184,7 @@ def _evaluate_batch(batch: tuple[ArrayLike, ...], keywords: dict[str, Any]) -> E
     y, p = as_array("y_true", y_true), as_array("y_pred", y_pred)
     weight = as_array("sample_weight", rest[0]) if rest and rest[0] is not None else None
     given = y.shape == p.shape
-    result = softmax_cross_entropy(
+    result: Any = softmax_cross_entropy(
         y, p, sample_weight=weight, reduction="none", return_correct=not given, **keywords
     )
     # The call has checked everything.

@@ -149,7 +149,7 @@ _ROW_OPTIONS = """\
 class_weight : array_like, optional
     Finite numbers >= 0, one per class, that multiply the rows of that label, or its probabilities.
 ignore_index : int, optional
-    The label of rows that do not count.
+    The label of rows that do not count; for class indices alone.
 axis : int
     The axis of the classes in `y_pred`."""
 _ROW_RETURNED = """\
