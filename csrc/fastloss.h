@@ -66,8 +66,8 @@ typedef struct {
     int *correct;                 /* rows whose first largest score is the true class's */
 } fl_tile;
 
-/* Sets *sum to the sum of the rows' values. `scale` multiplies the derivatives. Returns whether a label is no
- * probability. */
+/* Sets *sum to the sum of the rows' values. `scale` multiplies the derivatives. Returns whether a label or
+ * a score lies outside the loss's domain. */
 typedef int fl_row_kernel(const fl_tile *tile, const double *constants, double scale, double *sum);
 
 typedef enum {
@@ -183,7 +183,8 @@ typedef struct {
 
 enum { FL_MAX_CLASSES = 1 << 28 };
 
-/* As fl_run. Returns FL_VIOLATED where a label is no class, FL_NO_MEMORY before anything is written. */
+/* As fl_run. Returns FL_VIOLATED where a label is no class or the domain is left, FL_NO_MEMORY before
+ * anything is written. */
 int fl_run_rows(const fl_row_call *call, double *sum, ptrdiff_t *correct);
 
 /* The first row, in C order, whose label is no class though the row counts; -1 for none, or if
