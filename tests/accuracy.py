@@ -93,7 +93,7 @@ def table(page: str, level: str) -> dict[str, list[tuple[float, float]]]:
     found = {}
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if cells[0].startswith("`"):
+        if line.startswith("| `"):
             numbers = [[float(x) for x in re.findall(r"[\d.]+", cell)] for cell in cells[1:]]
             found[cells[0].strip("`")] = [(pair[0], pair[1] if len(pair) > 1 else 0.0) for pair in numbers]
     return found
