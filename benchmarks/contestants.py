@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -31,9 +31,18 @@ class Entry(NamedTuple):
 
 def by_fastloss(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
     fl.set_num_threads(threads)
+    function = getattr(fl, loss)
+    if loss == "linear_cross_entropy":
+        return Entry(lambda y, p: function.value_and_grad(y, *p), y, p, tuple)
     if method == "value":
-        return Entry(fl.get(loss), y, p, lambda value: (value,))
-    return Entry(getattr(fl.get(loss), method), y, p, tuple)
+        return Entry(function, y, p, lambda value: (value,))
+    return Entry(getattr(function, method), y, p, tuple)
+
+
+def overwriting(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
+    """The same without the time in which the system hands out memory."""
+    out = np.empty_like(p)
+    return Entry(lambda y, p: getattr(fl.get(loss), method)(y, p, out=out), y, p, tuple)
 
 
 # ---- NumPy ------------------------------------------------------------------------------------------
@@ -69,12 +78,57 @@ NUMPY: dict[str, tuple[Function, Function]] = {  # value and derivative of each 
         lambda y, p: _sigmoid((1 - 2 * y) * p) ** 2 * _softplus((1 - 2 * y) * p),
         _focal_grad,
     ),
+    "binary_cross_entropy": (
+        lambda y, p: -(y * np.log(p) + (1 - y) * np.log1p(-p)),
+        lambda y, p: (p - y) / (p * (1 - p)),
+    ),
     "poisson": (lambda y, p: np.exp(p) - y * p, lambda y, p: np.exp(p) - y),
     "gamma": (lambda y, p: p + y * np.exp(-p), lambda y, p: 1 - y * np.exp(-p)),
 }
 
 
+def _softmax(s: Array) -> tuple[Array, Array]:
+    """Return the softmax of each row, and the logarithm."""
+    log_p = s - s.max(axis=1, keepdims=True)
+    p = np.exp(log_p)
+    total = p.sum(axis=1, keepdims=True)
+    p /= total
+    log_p -= np.log(total)
+    return p, log_p
+
+
+def _softmax_value_and_grad(y: Array, s: Array) -> tuple[float, Array]:
+    rows = np.arange(y.size)
+    p, log_p = _softmax(s)
+    p[rows, y] -= 1
+    p /= y.size
+    return -np.mean(log_p[rows, y]), p
+
+
+def _softmax_grad_and_hess(y: Array, s: Array) -> tuple[Array, Array]:
+    p, _ = _softmax(s)
+    hess = p * (1 - p) / y.size
+    p[np.arange(y.size), y] -= 1
+    return p / y.size, hess
+
+
+def _linear_value_and_grad(y: Array, layer: tuple[Array, Array]) -> tuple[Any, ...]:
+    x, w = layer
+    value, g = _softmax_value_and_grad(y, x @ w.T)
+    return value, g @ w, g.T @ x
+
+
+NUMPY_ROWS: dict[tuple[str, str], Function] = {  # the whole of what the method returns
+    ("softmax_cross_entropy", "value_and_grad"): _softmax_value_and_grad,
+    ("softmax_cross_entropy", "grad_and_hess"): _softmax_grad_and_hess,
+    ("linear_cross_entropy", "value_and_grad"): _linear_value_and_grad,
+    ("cross_entropy", "value"): lambda y, p: (-np.mean(np.log(p[np.arange(y.size), y])),),
+}
+
+
 def by_numpy(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
+    if (loss, method) in NUMPY_ROWS:
+        return Entry(NUMPY_ROWS[loss, method], y, p, tuple)
     value, grad = NUMPY[loss]
     if method == "value":
         return Entry(lambda y, p: np.mean(value(y, p)), y, p, lambda mean: (mean,))
@@ -88,7 +142,12 @@ def by_sklearn(loss: str, method: str, y: Array, p: Array, threads: int) -> Entr
     from sklearn import metrics
     from sklearn._loss import loss as losses
 
-    metric = {"squared_error": metrics.mean_squared_error, "absolute_error": metrics.mean_absolute_error}
+    metric = {
+        "squared_error": metrics.mean_squared_error,
+        "absolute_error": metrics.mean_absolute_error,
+        "binary_cross_entropy": metrics.log_loss,
+        "cross_entropy": metrics.log_loss,
+    }
     if method == "value" and loss in metric:
         return Entry(metric[loss], y, p, lambda value: (value,))
     make, scale = {
@@ -98,26 +157,34 @@ def by_sklearn(loss: str, method: str, y: Array, p: Array, threads: int) -> Entr
         "logistic": (losses.HalfBinomialLoss, 1),
         "poisson": (losses.HalfPoissonLoss, 1),
         "gamma": (losses.HalfGammaLoss, 1),
+        "softmax_cross_entropy": (lambda: losses.HalfMultinomialLoss(n_classes=p.shape[1]), 1),
     }.get(loss, (None, 1))
     if make is None:
         return None
-    function = getattr(make(), {"value": "loss", "value_and_grad": "loss_gradient"}[method])
+    methods = {"value": "loss", "value_and_grad": "loss_gradient", "grad_and_hess": "gradient_hessian"}
+    function = getattr(make(), methods[method])
 
     # It returns the losses of the elements: the mean is left out of its time, in its favour.
     def unpack(result: Any) -> tuple[Any, ...]:
         if method == "value":
             return (scale * result.mean(),)
-        return scale * result[0].mean(), scale * result[1] / result[1].size
+        if method == "grad_and_hess":
+            return tuple(scale * part / y.size for part in result)
+        return scale * result[0].mean(), scale * result[1] / y.size
 
-    return Entry(lambda y, p: function(y, p, n_threads=threads), y, p, unpack)
+    # Classes, too, are floats there.
+    return Entry(lambda y, p: function(y, p, n_threads=threads), y.astype(p.dtype, copy=False), p, unpack)
 
 
 # ---- PyTorch ----------------------------------------------------------------------------------------
 
 
-def by_torch(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
+def by_torch(loss: str, method: str, y: Array, p: Any, threads: int) -> Entry | None:
     import torch
     from torch.nn import functional as F  # noqa: N812 - its usual name
+
+    if method == "grad_and_hess":
+        return None
 
     def focal(p: Any, y: Any) -> Any:  # torchvision's sigmoid_focal_loss
         probability = torch.sigmoid(p)
@@ -138,29 +205,50 @@ def by_torch(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
         "focal": focal,
         "poisson": F.poisson_nll_loss,
         "gamma": lambda p, y: (p + y * torch.exp(-p)).mean(),
+        "binary_cross_entropy": F.binary_cross_entropy,
+        "cross_entropy": lambda p, y: F.nll_loss(torch.log(p), y),
+        "softmax_cross_entropy": F.cross_entropy,
+        "linear_cross_entropy": lambda layer, y: F.cross_entropy(F.linear(*layer), y),
     }
+    if hasattr(F, "linear_cross_entropy"):  # by parts, which the defaults do not choose
+        by_parts = {"options": torch.nn.LinearCrossEntropyOptions()}
+        values["F.linear_cross_entropy"] = lambda layer, y: F.linear_cross_entropy(*layer, y, **by_parts)
+    if loss not in values:
+        return None
     value = values[loss]
     torch.set_num_threads(threads)
-    tensors = torch.from_numpy(y), torch.from_numpy(p)
+    labels = torch.from_numpy(y)
+    inputs = tuple(map(torch.from_numpy, p)) if isinstance(p, tuple) else torch.from_numpy(p)
     if method == "value":  # no tensor requires a gradient, so autograd records nothing
-        return Entry(lambda y, p: value(p, y), *tensors, lambda mean: (mean.item(),))
-    tensors[1].requires_grad_()
+        return Entry(lambda y, p: value(p, y), labels, inputs, lambda mean: (mean.item(),))
+    for tensor in inputs if isinstance(p, tuple) else (inputs,):
+        tensor.requires_grad_()
 
-    def forward_and_backward(y: Any, p: Any) -> tuple[Any, Any]:
+    def forward_and_backward(y: Any, p: Any) -> tuple[Any, ...]:
         mean = value(p, y)
-        return mean, torch.autograd.grad(mean, p)[0]
+        return mean, *torch.autograd.grad(mean, p)
 
-    return Entry(forward_and_backward, *tensors, lambda result: (result[0].item(), result[1].numpy()))
+    def unpack(result: tuple[Any, ...]) -> tuple[Any, ...]:
+        return result[0].item(), *(grad.numpy() for grad in result[1:])
+
+    return Entry(forward_and_backward, labels, inputs, unpack)
+
+
+def fused_by_torch(loss: str, method: str, y: Array, p: Any, threads: int) -> Entry | None:
+    return by_torch("F.linear_cross_entropy", method, y, p, threads)
 
 
 # ---- JAX --------------------------------------------------------------------------------------------
 
 
-def by_jax(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
+def by_jax(loss: str, method: str, y: Array, p: Any, threads: int) -> Entry | None:
     import jax
     import optax
     from jax import numpy as jnp
 
+    if method == "grad_and_hess":
+        return None
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels
     jax.config.update("jax_enable_x64", True)
     value: Function = {
         "squared_error": lambda y, p: optax.squared_error(p, y),
@@ -171,6 +259,10 @@ def by_jax(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
         "focal": lambda y, p: optax.sigmoid_focal_loss(p, y, gamma=2.0),
         "poisson": lambda y, p: jnp.exp(p) - y * p,
         "gamma": lambda y, p: p + y * jnp.exp(-p),
+        "binary_cross_entropy": lambda y, p: -(y * jnp.log(p) + (1 - y) * jnp.log1p(-p)),
+        "cross_entropy": lambda y, p: -jnp.log(p[jnp.arange(y.size), y]),
+        "softmax_cross_entropy": lambda y, p: cross_entropy(p, y),
+        "linear_cross_entropy": lambda y, layer: cross_entropy(layer[0] @ layer[1].T, y),
     }[loss]
 
     def mean(y: Any, p: Any) -> Any:
@@ -180,8 +272,8 @@ def by_jax(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
     return Entry(
         lambda y, p: jax.block_until_ready(compiled(y, p)),
         jnp.asarray(y),
-        jnp.asarray(p),
-        lambda result: (result,) if method == "value" else (result[0], np.asarray(result[1])),
+        jax.tree.map(jnp.asarray, p),
+        lambda result: tuple(map(np.asarray, jax.tree.leaves(result))),
     )
 
 
@@ -207,12 +299,20 @@ def exp_and_log1p(loss: str, method: str, y: Array, p: Array, threads: int) -> E
     return Entry(lambda y, p: (np.exp(p), np.log1p(p)), y, np.abs(p), lambda result: ())  # nothing to check
 
 
-def prepare(row: Row, y: Array, p: Array) -> dict[str, Entry]:
-    """Return the installed contestants that have the loss."""
-    libraries = {name: LIBRARIES[name] for name in installed()}
-    if row.exp_and_log1p:
-        libraries = {"fastloss": by_fastloss, "NumPy": exp_and_log1p}
-    entries = {name: make(row.loss, row.method, y, p, row.threads) for name, make in libraries.items()}
+AGAINST = {"exp + log1p": ("NumPy", exp_and_log1p), "F.linear_cross_entropy": ("PyTorch", fused_by_torch)}
+
+
+def prepare(row: Row, y: Array, p: Any, names: Collection[str] = tuple(LIBRARIES)) -> dict[str, Entry]:
+    """Return the installed contestants of these names that have the loss."""
+    libraries = LIBRARIES
+    if row.against:
+        name, make = AGAINST[row.against]
+        libraries = {"fastloss": by_fastloss, name: make}
+    entries = {
+        name: make(row.loss, row.method, y, p, row.threads)
+        for name, make in libraries.items()
+        if name in names and name in installed()
+    }
     return {name: entry for name, entry in entries.items() if entry is not None}
 
 
@@ -221,8 +321,10 @@ def check(entries: dict[str, Entry], dtype: str) -> None:
     tolerance = 1e-4 if dtype == "float32" else 1e-9
     results = {name: entry.unpack(entry.function(entry.y, entry.p)) for name, entry in entries.items()}
     for name, result in results.items():
-        for what, ours, theirs in zip(("value", "gradient"), results["fastloss"], result, strict=False):
+        for i, (ours, theirs) in enumerate(zip(results["fastloss"], result, strict=name != "NumPy")):
             # Summed, since at a kink each library chooses another subgradient.
             error = np.sum(np.abs(ours - theirs)) / np.sum(np.abs(ours))
             if not error <= tolerance:
-                raise DisagreementError(f"{name}'s {what} differs from fastloss's by {error:.1e} (relative)")
+                raise DisagreementError(
+                    f"{name}'s result {i} differs from fastloss's by {error:.1e} (relative)"
+                )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
 from timeit import Timer
 from typing import Any
@@ -17,9 +18,9 @@ from contestants import Array, Entry
 
 Samples = dict[str, list[float]]
 
-# After a parallel region OpenMP's threads wait actively for the next one: up to this long they would take
-# the processor from the next contestant, which has threads of its own.
-SETTLE = 0.02
+# After a parallel region the threads of OpenMP, and of OpenBLAS, wait actively for the next one: up to this long
+# they would take the processor from the next contestant, which has threads of its own.
+SETTLE = 0.04
 
 
 def interleave(entries: dict[str, Entry], rounds: int, seconds: float) -> Samples:
@@ -57,23 +58,50 @@ def times_as_fast(samples: Samples, ours: str, theirs: str) -> float:
 def readers(y: Array, p: Array, threads: int) -> dict[str, Entry]:
     """Ways to read both arrays once, doing as little as possible: the fastest is the limit of every value."""
     ys, ps = np.array_split(y, threads), np.array_split(p, threads)
-
-    def split(read: Callable[[Array, Array], Any]) -> Entry:
-        return Entry(lambda y, p: list(_pool(threads).map(read, ys, ps)), y, p, lambda result: ())
-
     entries = {
-        "read: np.dot": split(np.dot),
-        "read: np.max": split(lambda y, p: (y.max(), p.max())),
+        "memory: np.dot": Entry(np.dot, y, p, lambda result: ()),
+        "memory: np.max": in_threads(lambda y, p: (y.max(), p.max()), ys, ps),
     }
     if find_spec("torch"):
         import torch
 
         tensors = torch.from_numpy(y), torch.from_numpy(p)
-        entries["read: torch.dot"] = Entry(torch.dot, *tensors, lambda result: ())
-        entries["read: torch.sum"] = Entry(lambda y, p: (y.sum(), p.sum()), *tensors, lambda result: ())
+        entries["memory: torch.dot"] = Entry(torch.dot, *tensors, lambda result: ())
+        entries["memory: torch.sum"] = Entry(lambda y, p: (y.sum(), p.sum()), *tensors, lambda result: ())
     return entries
+
+
+def copiers(p: Array, threads: int) -> dict[str, Entry]:
+    """Ways to read the scores and to write as many numbers, into memory that is there: the limit of every gradient."""
+    out = np.empty_like(p)
+    ps, outs = np.array_split(p, threads), np.array_split(out, threads)
+    entries = {"memory: np.copyto": in_threads(np.copyto, outs, ps)}
+    if find_spec("torch"):
+        import torch
+
+        tensors = torch.from_numpy(out), torch.from_numpy(p)
+        entries["memory: torch.copy_"] = Entry(lambda y, p: y.copy_(p), *tensors, lambda result: ())
+    return entries
+
+
+def in_threads(function: Callable[[Array, Array], Any], *parts: list[Array]) -> Entry:
+    pool = _pool(len(parts[0]))
+    return Entry(lambda y, p: list(pool.map(function, *parts)), None, None, lambda result: ())
 
 
 @lru_cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
+
+
+def peak_memory(entry: Entry) -> float:
+    """Return by how many MB one call raises the memory of this process, its results included. Linux alone."""
+
+    def status(field: str) -> float:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is from now on
+    before = status("VmRSS")
+    entry.function(entry.y, entry.p)
+    return status("VmHWM") - before

@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +29,15 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--large-mb", type=float, help="of an array larger than cache (256; 64 with --quick)")
     parser.add_argument("--scale", type=float, default=1, help="multiplies all sizes (1); for tests")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples to a file")
+    parser.add_argument(
+        "--peak", metavar="NAME", help="print the MB one call of a contestant adds, of one title"
+    )
     return parser.parse_args(argv)
 
 
 def limit_threads(threads: int) -> None:
     """Set what the libraries read when they are imported; later no call could change it."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # np.dot runs once in each of our own threads
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
     os.environ["NPROC"] = str(threads)  # the pool of XLA
     os.environ["JAX_PLATFORMS"] = "cpu"
     if threads == 1:
@@ -61,19 +64,43 @@ def environment(threads: int) -> dict[str, str]:
     return found
 
 
-def measure_row(row: Row, rounds: int, seconds: float) -> dict[str, Any]:
-    """Check that all contestants agree, time them, and judge the row by its targets."""
-    from contestants import check, prepare
-    from measure import interleave, median, readers, times_as_fast
-    from suite.inputs import make_inputs
+def inputs(row: Row, n: int) -> tuple[Any, Any]:
+    from suite.inputs import make_inputs, make_layer
 
-    y, p = make_inputs(row.loss, row.n, row.dtype)
-    entries = prepare(row, y[:CHECKED], p[:CHECKED])
+    if row.features:
+        return make_layer(n, row.features, row.classes, row.dtype)
+    return make_inputs(row.loss, n * row.classes, row.dtype, row.classes)
+
+
+def peaks(row: Row, names: Iterable[str], scale: float) -> dict[str, float]:
+    """Return the MB that one call of each contestant adds, in a process of its own."""
+    command = [sys.executable, __file__, row.title, f"--threads={row.threads}", f"--scale={scale}"]
+    return {
+        name: float(subprocess.run([*command, f"--peak={name}"], stdout=subprocess.PIPE, check=True).stdout)
+        for name in names
+    }
+
+
+def measure_row(row: Row, rounds: int, seconds: float, scale: float) -> dict[str, Any]:
+    """Check that all contestants agree, time them, and judge the row by its targets."""
+    from contestants import check, overwriting, prepare
+    from measure import copiers, interleave, median, readers, times_as_fast
+
+    y, p = inputs(row, min(row.n, max(1, CHECKED // row.classes)))
+    entries = prepare(row, y, p)
     check(entries, row.dtype)
-    if row.n > CHECKED:
+    if row.n > len(y):
+        y, p = inputs(row, row.n)
         entries = prepare(row, y, p)
-    if row.of_read is not None:
+    ours = "fastloss"
+    if row.of_memory is not None and row.method == "value":
         entries |= readers(y, p, row.threads)
+        moved = y.nbytes + p.nbytes
+    elif row.of_memory is not None:
+        ours = "fastloss, out="
+        entries |= copiers(p, row.threads)
+        entries[ours] = overwriting(row.loss, row.method, y, p, row.threads)
+        moved = 2 * p.nbytes
     samples = interleave(entries, rounds, seconds)
 
     result: dict[str, Any] = {"title": row.title, "target": row.target, "samples": samples}
@@ -82,14 +109,14 @@ def measure_row(row: Row, rounds: int, seconds: float) -> dict[str, Any]:
     judged = {name: result["ratios"][name] >= least for name, least in row.ahead.items() if name in samples}
     if row.at_most is not None:
         judged["time"] = result["seconds"]["fastloss"] <= row.at_most * 1e-6
-    if row.of_read is not None:
-        best = min((name for name in samples if name.startswith("read")), key=result["seconds"].__getitem__)
-        result["read"] = {
-            "by": best,
-            "GB/s": (y.nbytes + p.nbytes) / result["seconds"][best] / 1e9,
-            "reached": result["ratios"][best],
-        }
-        judged["read"] = result["ratios"][best] >= row.of_read
+    if row.of_memory is not None:
+        best = min((name for name in samples if name.startswith("memory")), key=result["seconds"].__getitem__)
+        reached = times_as_fast(samples, ours, best)
+        result["memory"] = {"by": best, "GB/s": moved / result["seconds"][best] / 1e9, "reached": reached}
+        judged["memory"] = reached >= row.of_memory
+    if row.less_memory is not None and "PyTorch" in samples and sys.platform == "linux":
+        result["MB"] = peaks(row, ("fastloss", "PyTorch"), scale)
+        judged["less memory"] = result["MB"]["fastloss"] * row.less_memory <= result["MB"]["PyTorch"]
     short = [name for name, met in judged.items() if not met]
     result["verdict"] = f"short: {', '.join(short)}" if short else "pass" if judged else "-"
     return result
@@ -117,16 +144,19 @@ def duration(seconds: float) -> str:
 
 
 def cells(result: dict[str, Any]) -> list[str]:
-    seconds, ratios, read = result["seconds"], result["ratios"], result.get("read")
-    ours = duration(seconds["fastloss"])
+    seconds, ratios, memory = result["seconds"], result["ratios"], result.get("memory")
     timed = {name: f"{duration(seconds[name])} {ratios[name]:.1f}x" for name in seconds}
-    others = [timed.get(name, "-") for name in COLUMNS]
-    limit = f"{read['reached']:.0%} of {read['GB/s']:.1f} GB/s" if read else ""
-    return [result["title"], ours, *others, limit, result["target"], result["verdict"]]
+    timed["fastloss"] = duration(seconds["fastloss"])
+    for name, size in result.get("MB", {}).items():
+        timed[name] += f" {size:.0f} MB"
+    contestants = [timed.get(name, "-") for name in ("fastloss", *COLUMNS)]
+    limit = f"{memory['reached']:.0%} of {memory['GB/s']:.1f} GB/s" if memory else ""
+    return [result["title"], *contestants, limit, result["target"], result["verdict"]]
 
 
 def print_table(results: list[dict[str, Any]]) -> None:
-    headings = ["", "fastloss", *COLUMNS, "read bandwidth", "target: at least", "verdict"]
+    """Print the results in Markdown, or on a terminal with colours."""
+    headings = ["", "fastloss", *COLUMNS, "memory bandwidth", "target: at least", "verdict"]
     body = [cells(result) for result in results]
     try:
         if not sys.stdout.isatty():
@@ -135,8 +165,8 @@ def print_table(results: list[dict[str, Any]]) -> None:
         from rich.table import Table
     except ImportError:
         widths = [max(map(len, column)) for column in zip(headings, *body, strict=True)]
-        for line in [headings, *body]:
-            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        for line in [headings, ["-" * width for width in widths], *body]:
+            print("|", " | ".join(cell.ljust(k) for cell, k in zip(line, widths, strict=True)), "|")
         return
     table = Table(*headings)
     for line in body:
@@ -150,6 +180,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from contestants import PACKAGES, installed
     from rows import rows
 
+    if args.peak:
+        from contestants import prepare
+        from measure import peak_memory
+
+        (row,) = (r for r in rows(args.threads, 0, args.scale) if r.title in args.rows)
+        print(peak_memory(prepare(row, *inputs(row, row.n), names=[args.peak])[args.peak]))
+        return
     rounds = args.rounds or (3 if args.quick else 15)
     seconds = 0.002 if args.quick else 0.02
     large = (args.large_mb or (64 if args.quick else 256)) * 1e6
@@ -169,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     results = []
     for i, row in enumerate(selected, start=1):
         print(f"[{i}/{len(selected)}] {row.title}", file=sys.stderr)
-        results.append(measure_row(row, rounds, seconds))
+        results.append(measure_row(row, rounds, seconds, args.scale))
     print()
     if results:
         print_table(results)

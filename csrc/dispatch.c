@@ -5,8 +5,18 @@
 
 static const char *const loss_names[] = {
 #define LOSS(name, domain) #name,
+#define ROW_LOSS(name, way, domain, labels)
 #include "losses.def"
 #undef LOSS
+#undef ROW_LOSS
+};
+
+static const char *const row_loss_names[] = {
+#define LOSS(name, domain)
+#define ROW_LOSS(name, way, domain, labels) #name,
+#include "losses.def"
+#undef LOSS
+#undef ROW_LOSS
 };
 
 enum {
@@ -23,11 +33,50 @@ static const char *const requirements[] = {
 
 static const int loss_domains[] = {
 #define LOSS(name, domain) DOMAIN_##domain,
+#define ROW_LOSS(name, way, domain, labels)
 #include "losses.def"
 #undef LOSS
+#undef ROW_LOSS
 };
 
 const char *fl_loss_name(int loss) { return loss_names[loss]; }
+static const int row_loss_domains[] = {
+#define LOSS(name, domain)
+#define ROW_LOSS(name, way, domain, labels) DOMAIN_##domain,
+#include "losses.def"
+#undef LOSS
+#undef ROW_LOSS
+};
+
+static const int row_loss_labels[] = {
+#define LOSS(name, domain)
+#define ROW_LOSS(name, way, domain, labels) FL_LABELS_##labels,
+#include "losses.def"
+#undef LOSS
+#undef ROW_LOSS
+};
+
+enum {
+    WAY_log_softmax = 1,
+    WAY_softmax = 1,
+    WAY_collision = 1,
+    WAY_rivals = 0,
+    WAY_all_classes = 0,
+    WAY_other_classes = 0,
+    WAY_distributions = 0
+};
+static const int row_loss_is_softmax[] = {
+#define LOSS(name, domain)
+#define ROW_LOSS(name, way, domain, labels) WAY_##way,
+#include "losses.def"
+#undef LOSS
+#undef ROW_LOSS
+};
+
+int fl_row_loss_is_softmax(int loss) { return row_loss_is_softmax[loss]; }
+const char *fl_row_loss_requirement(int loss) { return requirements[row_loss_domains[loss]]; }
+int fl_row_loss_labels(int loss) { return row_loss_labels[loss]; }
+const char *fl_row_loss_name(int loss) { return row_loss_names[loss]; }
 const char *fl_loss_requirement(int loss) { return requirements[loss_domains[loss]]; }
 
 #ifdef FL_X86_LEVELS

@@ -3,6 +3,7 @@
 #define FASTLOSS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "kernels/passes.def"
 
@@ -25,8 +26,10 @@ typedef int fl_kernel(ptrdiff_t n, const void *const *in, ptrdiff_t third_step, 
 
 typedef enum {
 #define LOSS(name, domain) FL_LOSS_##name,
+#define ROW_LOSS(name, way, domain, labels)
 #include "losses.def"
 #undef LOSS
+#undef ROW_LOSS
     FL_N_LOSSES
 } fl_loss;
 
@@ -39,14 +42,60 @@ typedef enum {
 
 typedef enum { FL_SGD_PLAIN, FL_SGD_MOMENTUM, FL_SGD_NESTEROV, FL_N_SGD } fl_sgd_rule;
 
+/* ---- kernels: rows of scores -------------------------------------------------------------------- */
+
+enum { FL_TILE_ROWS = 64 };
+
+/* A matrix of a tile, in elements from one group of FL_LANES to the next, and from one strip to the next. */
+typedef struct {
+    void *data; /* NULL: absent */
+    ptrdiff_t group, strip;
+} fl_rows;
+
+/* Up to FL_TILE_ROWS rows. `across`: FL_LANES rows make a strip, of which group k is class k; the matrices
+ * and what there is one of per row are filled up to whole strips. Otherwise a row is a strip, its classes in
+ * groups. */
+typedef struct {
+    int across;
+    ptrdiff_t rows, classes;
+    fl_rows scores, grad, hess;   /* grad may be scores; hess needs grad */
+    fl_rows labels, class_weight; /* probabilities, and by what they are multiplied, in one strip */
+    const int32_t *label;         /* of each row the true class, -1 for none */
+    const void *weight;           /* of each row; one of weight 0 is absent */
+    void *value, *lse;            /* of each row */
+    int *correct;                 /* rows whose first largest score is the true class's */
+} fl_tile;
+
+/* Sets *sum to the sum of the rows' values. `scale` multiplies the derivatives. Returns whether a label or
+ * a score lies outside the loss's domain. */
+typedef int fl_row_kernel(const fl_tile *tile, const double *constants, double scale, double *sum);
+
+typedef enum {
+#define LOSS(name, domain)
+#define ROW_LOSS(name, way, domain, labels) FL_ROW_LOSS_##name,
+#include "losses.def"
+#undef LOSS
+#undef ROW_LOSS
+    FL_N_ROW_LOSSES
+} fl_row_loss;
+
 /* All kernels of one SIMD level and one dtype. */
 typedef struct {
     fl_kernel *loss[FL_N_LOSSES][FL_N_PASSES];
     fl_kernel *sgd[FL_N_SGD];
+    fl_row_kernel *rows[FL_N_ROW_LOSSES];
+    fl_row_kernel *label_cross_entropy; /* softmax_cross_entropy with labels other than a class */
     fl_kernel *sum; /* of its first input, times the weights; violated where that is not finite */
 } fl_table;
 
-const char *fl_loss_name(int loss);        /* "huber" */
+const char *fl_loss_name(int loss); /* "huber" */
+const char *fl_row_loss_name(int loss);
+const char *fl_row_loss_requirement(int loss);
+
+/* What y_true may be. */
+enum { FL_LABELS_indices = 1, FL_LABELS_rows = 2, FL_LABELS_either = 3 };
+int fl_row_loss_labels(int loss);
+int fl_row_loss_is_softmax(int loss);      /* whether lse and correct are set */
 const char *fl_loss_requirement(int loss); /* of its domain: "y_true must be >= 0", "" for none */
 
 /* ---- dispatch: cpuid -> tables, once ---------------------------------------------------------- */
@@ -60,7 +109,7 @@ const fl_table *fl_kernels(int real_bytes); /* 4 or 8 */
 
 /* ---- driver: arrays of any layout, threads, sums ---------------------------------------------- */
 
-enum { FL_VIOLATED = 1, FL_INTERRUPTED = 2 };
+enum { FL_VIOLATED = 1, FL_INTERRUPTED = 2, FL_NO_MEMORY = 4 };
 
 typedef enum {
     FL_BOOL,
@@ -88,11 +137,15 @@ typedef struct {
 } fl_array;
 
 typedef struct {
+    int ndim;
+    const ptrdiff_t *length;
+} fl_shape;
+
+typedef struct {
     fl_kernel *kernel;
     int real_bytes;
-    int ndim;
-    const ptrdiff_t *shape;
-    ptrdiff_t size; /* the product of shape */
+    fl_shape shape;
+    ptrdiff_t size; /* the product of the shape's lengths */
     fl_array in[FL_INPUTS], out[FL_OUTPUTS];
     double constants[FL_CONSTANTS];
     double scale;
@@ -112,6 +165,31 @@ int fl_run(const fl_call *call, double *sum);
 /* The first element, in C order, for which call->kernel reports a violation; -1 for none, or if interrupted.
  */
 ptrdiff_t fl_first_violation(const fl_call *call);
+
+/* A call on rows: of `shape`, whose last axis is that of the classes, are scores, grad and hess; of the shape
+ * without it are labels, weight, value and lse. Absent may be: weight (all ones), and what is not wanted. */
+typedef struct {
+    fl_row_kernel *kernel;
+    int real_bytes;
+    fl_shape shape;
+    ptrdiff_t rows, classes;
+    fl_array labels, scores, weight, grad, hess, value, lse;
+    int given;                  /* labels are probabilities, and have `shape` */
+    const double *class_weight; /* of given labels, a number per class; NULL: all ones */
+    double constants[FL_CONSTANTS];
+    double scale;
+    int (*interrupted)(void);
+} fl_row_call;
+
+enum { FL_MAX_CLASSES = 1 << 28 };
+
+/* As fl_run. Returns FL_VIOLATED where a label is no class or the domain is left, FL_NO_MEMORY before
+ * anything is written. */
+int fl_run_rows(const fl_row_call *call, double *sum, ptrdiff_t *correct);
+
+/* The first row, in C order, whose label is no class though the row counts; -1 for none, or if
+ * interrupted. */
+ptrdiff_t fl_first_bad_label(const fl_row_call *call);
 
 /* Threads: of this thread's calls if fl_set_thread_limit was given > 0, else of fl_set_num_threads, else what
  * OpenMP offers; of that, where fl_set_cpu_limit was given > 0, no more than so many and than the CPUs that

@@ -1,9 +1,13 @@
 /* The one unit that is compiled per SIMD level and dtype. It exports a single const table. */
 #include "fastloss.h"
+#include "kernels/collision.h"
 #include "kernels/pointwise.h"
+#include "kernels/labels.h"
+#include "kernels/rowsum.h"
 #include "kernels/sgd.h"
 #include "losses/binary.h"
 #include "losses/count.h"
+#include "losses/multiclass.h"
 #include "losses/regression.h"
 
 #define DOMAIN(name, violation, requirement)                     \
@@ -26,8 +30,24 @@
         return fl_pointwise(loss, domain_##domain, outputs, n, in, third_step, ahead, out, k, scale, sum); \
     }
 #define LOSS(name, domain) FL_PASSES(PASS, name, domain)
+#define WAY_log_softmax(name, domain, labels) fl_softmax_rows(name, 0, tile, k, scale, sum)
+#define WAY_softmax(name, domain, labels) fl_softmax_rows(name, 1, tile, k, scale, sum)
+#define WAY_collision(name, domain, labels) ((void)k, fl_collision_rows(name, tile, scale, sum))
+#define WAY_all_classes(name, domain, labels) \
+    fl_sum_rows(name, domain_##domain, FL_ALL_CLASSES, FL_LABELS_##labels, tile, k, scale, sum)
+#define WAY_other_classes(name, domain, labels) \
+    fl_sum_rows(name, domain_##domain, FL_OTHER_CLASSES, FL_LABELS_##labels, tile, k, scale, sum)
+#define WAY_distributions(name, domain, labels) \
+    fl_sum_rows(name, domain_##domain, FL_DISTRIBUTIONS, FL_LABELS_##labels, tile, k, scale, sum)
+#define WAY_rivals(name, domain, labels) ((void)k, fl_rival_rows(tile, scale, sum))
+#define ROW_LOSS(name, way, domain, labels)                                                   \
+    static int FL_NAME(name)(const fl_tile *tile, const double *k, double scale, double *sum) \
+    {                                                                                         \
+        return WAY_##way(name, domain, labels);                                               \
+    }
 #include "losses.def"
 #undef LOSS
+#undef ROW_LOSS
 #undef PASS
 
 #define SGD(name, use_velocity, nesterov)                      \
@@ -60,10 +80,20 @@ const fl_table FL_NAME(fl_table) = {
     .loss = {
 #define PASS(loss, pass, outputs) FL_NAME(loss##_##pass),
 #define LOSS(name, domain) { FL_PASSES(PASS, name) },
+#define ROW_LOSS(name, way, domain, labels)
 #include "losses.def"
 #undef LOSS
+#undef ROW_LOSS
 #undef PASS
     },
+    .rows = {
+#define LOSS(name, domain)
+#define ROW_LOSS(name, way, domain, labels) FL_NAME(name),
+#include "losses.def"
+#undef LOSS
+#undef ROW_LOSS
+    },
+    .label_cross_entropy = FL_NAME(label_cross_entropy),
     .sgd = { FL_NAME(sgd_plain), FL_NAME(sgd_momentum), FL_NAME(sgd_nesterov) },
     .sum = FL_NAME(sum),
 };

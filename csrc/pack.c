@@ -98,7 +98,7 @@ static void write_run(int type, int is_double, const void *src, char *dst, ptrdi
     }
 }
 
-static ptrdiff_t item_size(int type)
+ptrdiff_t fl_item_size(int type)
 {
 #define SIZE(name, word, swap, value) \
     case name:                        \
@@ -111,22 +111,22 @@ static ptrdiff_t item_size(int type)
 }
 
 /* Cuts [start, start + n) into runs along the last axis and hands each to read_run or write_run. */
-static void transfer(const fl_call *call, const fl_array *a, ptrdiff_t start, ptrdiff_t n, char *block,
-                     int writing)
+static void transfer(const fl_shape *shape, int real_bytes, const fl_array *a, ptrdiff_t start, ptrdiff_t n,
+                     char *block, int writing)
 {
-    const int is_double = call->real_bytes == 8, last = call->ndim - 1;
-    const ptrdiff_t item = item_size(a->type);
-    const int flat = !a->strides || call->ndim == 0;
+    const int is_double = real_bytes == 8, last = shape->ndim - 1;
+    const ptrdiff_t item = fl_item_size(a->type);
+    const int flat = !a->strides || shape->ndim == 0;
     ptrdiff_t index[FL_MAX_DIMS];
     ptrdiff_t offset = flat ? start * item : 0;
 
     for (ptrdiff_t d = last, rest = start; !flat && d >= 0; d--) {
-        index[d] = rest % call->shape[d];
-        rest /= call->shape[d];
+        index[d] = rest % shape->length[d];
+        rest /= shape->length[d];
         offset += index[d] * a->strides[d];
     }
     for (;;) {
-        const ptrdiff_t left = flat ? n : call->shape[last] - index[last];
+        const ptrdiff_t left = flat ? n : shape->length[last] - index[last];
         const ptrdiff_t run = left < n ? left : n, stride = flat ? item : a->strides[last];
         if (writing)
             write_run(a->type, is_double, block, a->data + offset, stride, run);
@@ -135,12 +135,12 @@ static void transfer(const fl_call *call, const fl_array *a, ptrdiff_t start, pt
         n -= run;
         if (n == 0)
             return;
-        block += run * call->real_bytes;
+        block += run * real_bytes;
         offset -= index[last] * a->strides[last];
         index[last] = 0;
         for (int d = last - 1; d >= 0; d--) {
             offset += a->strides[d];
-            if (++index[d] < call->shape[d])
+            if (++index[d] < shape->length[d])
                 break;
             offset -= index[d] * a->strides[d];
             index[d] = 0;
@@ -148,12 +148,14 @@ static void transfer(const fl_call *call, const fl_array *a, ptrdiff_t start, pt
     }
 }
 
-void fl_pack(const fl_call *call, const fl_array *a, ptrdiff_t start, ptrdiff_t n, void *block)
+void fl_pack(const fl_shape *shape, int real_bytes, const fl_array *a, ptrdiff_t start, ptrdiff_t n,
+             void *block)
 {
-    transfer(call, a, start, n, block, 0);
+    transfer(shape, real_bytes, a, start, n, block, 0);
 }
 
-void fl_unpack(const fl_call *call, const fl_array *a, ptrdiff_t start, ptrdiff_t n, const void *block)
+void fl_unpack(const fl_shape *shape, int real_bytes, const fl_array *a, ptrdiff_t start, ptrdiff_t n,
+               const void *block)
 {
-    transfer(call, a, start, n, (char *)block, 1);
+    transfer(shape, real_bytes, a, start, n, (char *)block, 1);
 }

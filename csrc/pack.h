@@ -4,8 +4,11 @@
 
 #include "fastloss.h"
 
-/* Elements [start, start + n) of `a`, in C order of the call's shape. */
-void fl_pack(const fl_call *call, const fl_array *a, ptrdiff_t start, ptrdiff_t n, void *block);
-void fl_unpack(const fl_call *call, const fl_array *a, ptrdiff_t start, ptrdiff_t n, const void *block);
+/* Elements [start, start + n) of `a`, in C order of the shape, as reals of that many bytes. */
+void fl_pack(const fl_shape *shape, int real_bytes, const fl_array *a, ptrdiff_t start, ptrdiff_t n,
+             void *block);
+void fl_unpack(const fl_shape *shape, int real_bytes, const fl_array *a, ptrdiff_t start, ptrdiff_t n,
+               const void *block);
+ptrdiff_t fl_item_size(int type);
 
 #endif

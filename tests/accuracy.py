@@ -16,7 +16,7 @@ from references import REFERENCES, condition, exact, points, ulp, ulp_error
 
 import fastloss as fl
 
-HEADINGS = {"fma": "Levels with fused multiply-add", "none": "The baseline"}
+HEADINGS = {"fma": "Levels with fused multiply-add", "none": "The baseline", "rows": "Losses of rows"}
 OUTPUTS = ("value", "gradient", "Hessian")
 TARGET = 2
 # Powers of a rounded logarithm: the error grows with the exponent. The page says how far.
@@ -93,7 +93,7 @@ def table(page: str, level: str) -> dict[str, list[tuple[float, float]]]:
     found = {}
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if cells[0].startswith("`"):
+        if line.startswith("| `"):
             numbers = [[float(x) for x in re.findall(r"[\d.]+", cell)] for cell in cells[1:]]
             found[cells[0].strip("`")] = [(pair[0], pair[1] if len(pair) > 1 else 0.0) for pair in numbers]
     return found

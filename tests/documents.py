@@ -22,10 +22,10 @@ def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def run_python_blocks(text):
+def run_python_blocks(text, namespace=None):
     """Run the blocks in order, in one namespace, and return how many comments were results, all of them true."""
     before = fl.get_num_threads()
-    namespace, checked = {}, 0
+    namespace, checked = {} if namespace is None else namespace, 0
     try:
         for block in blocks(text, "python"):
             exec(block, namespace)

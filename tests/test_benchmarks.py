@@ -49,7 +49,9 @@ def test_inputs_of_every_loss_lie_in_its_domain() -> None:
     make_inputs = importlib.import_module("suite.inputs").make_inputs
     for loss in (name for family in fl.losses().values() for name in family):
         y, p = make_inputs(loss, 1000, "float32")
-        assert y.dtype == p.dtype == "float32"
+        assert p.dtype == "float32"
+        assert y.dtype == ("int64" if y.shape != p.shape else "float32")
+        assert p.size == 1000
         assert fl.get(loss)(y, p) < 100
 
 
@@ -63,6 +65,8 @@ def test_versus(tmp_path: Path) -> None:
     results = json.loads(file.read_text())["rows"]
     rows = importlib.import_module("rows").rows(threads=2, large_bytes=64_000_000, scale=0.001)
     assert [result["title"] for result in results] == [row.title for row in rows]
+    table = [line.split(" | ") for line in run.stdout.splitlines() if line.startswith("|")]
+    assert [len(cells) for cells in table] == [9] * (len(results) + 2)
     for result in results:
         assert result["title"] in run.stdout
         assert result["seconds"]["fastloss"] > 0

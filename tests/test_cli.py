@@ -16,6 +16,7 @@ from fastloss.__main__ import NEEDED, main
 from fastloss.console import Console
 
 demo = pytest.importorskip("fastloss.demo")
+log_loss = pytest.importorskip("sklearn.metrics").log_loss
 
 ESCAPE = "\x1b"
 
@@ -244,9 +245,14 @@ def test_models_are_as_good_as_those_of_scikit_learn(problem):
     ours = demo.quality(problem, data, demo.predict(model, data))
     theirs = demo.quality(problem, data, demo.predict(reference, data))
     figure, least = ("R^2", 0.3) if data.unit else ("accuracy", 0.95)
+    assert set(ours) == set(theirs)
     assert ours[figure] >= least
     assert ours[figure] == pytest.approx(theirs[figure], abs=0.03)
     assert ours["test loss"] == pytest.approx(theirs["test loss"], rel=0.1)
+    if "perplexity" in ours:
+        mean = log_loss(data.test.y, reference.predict_proba(data.test.x))
+        assert theirs["perplexity"] == pytest.approx(np.exp(mean), rel=1e-9)
+        assert 1 < ours["perplexity"] < 1.2
 
 
 def test_the_parts_of_the_data_are_disjoint_and_standardised_by_the_first():
@@ -280,3 +286,8 @@ def test_every_loss_has_its_panel():
         for line in axes.get_lines():
             assert np.isfinite(line.get_ydata()).all()
             assert line.get_label() != "value" or np.ptp(line.get_ydata()) > 0
+        _, value, gradient = (line.get_ydata() for line in axes.get_lines())
+        x = axes.get_lines()[1].get_xdata()
+        # Except next to a kink it is the slope of the curve.
+        error = np.abs(np.gradient(value, x) - gradient) / (1 + np.abs(gradient))
+        assert np.quantile(error, 0.97) < 0.02, axes.get_title()

@@ -139,6 +139,11 @@ def test_unknown_parameters_are_refused():
         fl.huber([0.0], [1.0], detla=1)
     with pytest.raises(TypeError, match="log_cosh has no keyword 'delta'; it has sample_weight"):
         fl.log_cosh.bind(delta=1)
+    with pytest.raises(TypeError, match="it has .* out, return_lse, return_correct; did you mean return_lse"):
+        fl.poly1([0], [[1.0]], return_lsee=True)
+    for loss, key in ((fl.huber, "sample_weight"), (fl.poly1, "return_lse")):
+        with pytest.raises(TypeError, match=f"{loss.name} binds parameters alone; pass {key}= to the call"):
+            loss.bind(**{key: None})
 
 
 # ---- kinks and infinities ---------------------------------------------------------------------------

@@ -73,7 +73,7 @@ for n in SIZES:
                 y[:], p[:], w[:] = 1, 0.5, 2  # in the domain of every loss
                 single = np.result_type(p, np.float32) == np.float32
                 first, second = (guarded(n, "f4" if single else "f8", end, step) for _ in range(2))
-                for name in sum(fl.losses().values(), ()):
+                for name in sum((names for family, names in fl.losses().items() if family != "multiclass"), ()):
                     loss = fl.get(name)
                     now(name, n, *types, "at the end" if end else "at the start", "step", step)
                     loss(y, p)
@@ -92,6 +92,61 @@ for n in SIZES:
                     raise SystemExit("no violation found")
                 except ValueError:
                     pass
+print(count)
+"""
+)
+
+EVERY_ROW_CALL = (
+    GUARDED
+    + """
+def rows_of(n, classes, dtype, end, first):
+    '''A matrix against a page, its classes side by side or, if `first`, its rows.'''
+    flat = guarded(n * classes, dtype, end)
+    return flat.reshape(classes, n).T if first else flat.reshape(n, classes)
+
+count = 0
+for classes in (1, 2, 3, 15, 16, 17, 33, 100, 101, 130, 1001):
+    for n in (1, 2, 3, 15, 16, 17, 63, 64, 65, 130) if classes < 200 else (1, 3, 17):
+        for label, scores, weight in (("i8", "f4", "f4"), ("i8", "f8", "f8"), ("u1", ">f4", "i2"), ("i4", "f2", "f8")):
+            for end in (False, True):
+                for first in (False, True):
+                    y, p, w = guarded(n, label, end), rows_of(n, classes, scores, end, first), guarded(n, weight, end)
+                    y[:], p[:], w[:] = (classes - 1) % 100, 0.5, 2
+                    kind = "f8" if scores == "f8" else "f4"
+                    one, two = (rows_of(n, classes, kind, end, first) for _ in range(2))
+                    value = guarded(n, kind, end)
+                    soft = rows_of(n, classes, scores, end, first)
+                    soft[:] = 0.25
+                    uniform, target = (rows_of(n, classes, scores, end, first) for _ in range(2))
+                    uniform[:] = target[:] = 1 / classes
+                    for name in ("cross_entropy", "kl_divergence", "js_divergence", "tv_distance"):
+                        now(name, classes, n, scores, "at the end" if end else "at the start", first)
+                        fl.get(name)(target, uniform, reduction="none", sample_weight=w, out=value)
+                        fl.get(name).grad_and_hess(target, uniform, sample_weight=w, out=(two, one))
+                        count += 2
+                    for name in fl.losses()["multiclass"]:
+                        loss = fl.get(name)
+                        if "divergence" in name or name in ("cross_entropy", "tv_distance"):
+                            continue
+                        now(name, classes, n, label, scores, "at the end" if end else "at the start", first)
+                        loss(y, p)
+                        loss(y, p, reduction="none", sample_weight=w, out=value)
+                        loss.value_and_grad(y, p, reduction="none", out=(value, one))
+                        loss.grad_and_hess(y, p, sample_weight=w, out=(two, one))
+                        if kind == scores:
+                            loss.grad(y, p, out=p)
+                        count += 4
+                    now("rows of labels", classes, n, scores, "at the end" if end else "at the start", first)
+                    fl.softmax_cross_entropy.grad_and_hess(soft, p, sample_weight=w, out=(two, one))
+                    fl.softmax_cross_entropy.grad_and_hess(y, p, label_smoothing=0.1, z_loss=0.1, out=(one, two))
+                    for bad in (255,) * (classes < 255) if label == "u1" else (-1, 2**31 - 1, np.iinfo(label).min):
+                        y[-1] = bad
+                        now("label", bad, classes, n, scores, "at the end" if end else "at the start", first)
+                        try:
+                            fl.poly1.grad(y, p, out=one)
+                            raise SystemExit("no violation found")
+                        except ValueError:
+                            count += 1
 print(count)
 """
 )
@@ -125,7 +180,9 @@ guard_pages = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs mmap and
 
 
 @guard_pages
-@pytest.mark.parametrize("code", [EVERY_CALL, EVERY_UPDATE], ids=["losses", "updates"])
+@pytest.mark.parametrize(
+    "code", [EVERY_CALL, EVERY_ROW_CALL, EVERY_UPDATE], ids=["losses", "losses of rows", "updates"]
+)
 def test_nothing_beside_an_array_is_touched(code, tmp_path):
     result = python(code, tmp_path / "case")
     assert result.returncode == 0, f"{(tmp_path / 'case').read_text().strip()}\n{result.stderr}"
@@ -219,6 +276,7 @@ import fastloss as fl
 
 y, p = np.zeros(40), np.ones(40)
 wide, single, out, bad = np.ones((40, 3))[:, 1], p.astype(np.float32), np.zeros(40), np.full(40, -1.0)
+label, rows, share = np.arange(40) % 3, np.zeros((40, 3)), np.full((40, 4), 0.25)
 momentum, locked = fl.SGD(lr=0.5, momentum=0.5), np.zeros(40)
 locked.flags.writeable = False
 CALLS = {
@@ -234,6 +292,13 @@ CALLS = {
     "get": lambda: fl.get("tweedie", power=1.25),
     "update": lambda: fl.SGD(lr=0.5, momentum=0.5).update([wide, out], [y, y]),
     "same update": lambda: momentum.update(out, y),
+    "rows": lambda: fl.softmax_cross_entropy.grad_and_hess(label, rows, sample_weight=label + 1.0),
+    "transposed rows": lambda: fl.multi_margin(label, rows.T.copy(), axis=0, return_lse=False),
+    "rows of labels": lambda: fl.kl_divergence.value_and_grad(share, share, reduction="none"),
+    "weights of classes": lambda: fl.softmax_cross_entropy(label, rows, class_weight=[1, 2, 3], ignore_index=0),
+    "rows in place": lambda: fl.poly1.grad(label, rows, out=rows),
+    "label": lambda: fl.softmax_cross_entropy.grad(label - 1, rows, out=rows),
+    "row of labels": lambda: fl.kl_divergence.grad(-share, share),
     "domain": lambda: fl.logistic(bad, p),
     "domain of a view": lambda: fl.logistic.grad(bad[::-1], wide, out=out),
     "shape": lambda: fl.huber(y, p[:3]),
@@ -331,6 +396,9 @@ CALLS = {
     "second output": lambda: fl.huber.grad_and_hess(base[1:], other, out=(out, None)),
     "value beside a gradient": lambda: fl.huber.value_and_grad(base[1:], other, reduction="none", out=(None, out)),
     "overlap": lambda: fl.huber.grad(base[1:], other, out=base[:-1]),
+    "rows": lambda: fl.softmax_cross_entropy.grad([0, 1], base[1:].reshape(2, -1), out=out.reshape(2, -1)),
+    "rows in place": lambda: fl.poly1.grad([0, 1], base[1:].reshape(2, -1), out=base[1:].reshape(2, -1)),
+    "rows of labels": lambda: fl.softmax_cross_entropy(base[1:].reshape(2, -1), other.reshape(2, -1)),
     "scalar": lambda: fl.huber.grad(base, 1.0, out=np.array(1.0)),
 }
 with open("/proc/self/statm") as file:

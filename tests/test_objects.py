@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from references import REFERENCES
+from row_references import ALL_ROW_REFERENCES as ROW_REFERENCES
 
 import fastloss as fl
 from fastloss import _core
@@ -28,7 +29,7 @@ def test_the_same_names_everywhere():
     families = fl.losses()
     names = [name for group in families.values() for name in group]
     assert len(names) == len(set(names))
-    assert set(names) == set(_core.loss_names()) == set(REFERENCES)
+    assert set(names) == {*_core.loss_names(), *_core.row_loss_names()} == {*REFERENCES, *ROW_REFERENCES}
     for family, group in families.items():
         module = import_module(f"fastloss.{family}")
         for name in group:
@@ -41,20 +42,38 @@ def test_the_documented_names():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     table = readme.partition("## The losses")[2].partition("\n## ")[0]
     documented = re.findall(r"^\| `(\w+)(?:\(.*?\))?` \|", table, re.MULTILINE)
-    assert sorted(documented) == sorted(REFERENCES)
+    assert sorted(documented) == sorted([*REFERENCES, *ROW_REFERENCES])
 
 
 def test_c_formulas_have_the_family_of_their_python_entry():
     for family, names in fl.losses().items():
         source = (ROOT / "csrc" / "losses" / f"{family}.h").read_text(encoding="utf-8")
         for name in names:
-            assert f"static FL_INLINE vgh {name}(" in source
+            of = ROW_REFERENCES[name].of if name in ROW_REFERENCES else ""
+            kind = {"cost": "link", "softmax": "collision_link"}.get(of, "vgh")
+            kind = {"multiclass_hinge": None}.get(name, kind)  # a kernel of its own
+            assert kind is None or f"static FL_INLINE {kind} {name}(" in source
+
+
+@pytest.fixture(params=[*REFERENCES, *ROW_REFERENCES])
+def loss(request):
+    """Every loss, those of rows too."""
+    return fl.get(request.param)
 
 
 def test_signatures(loss):
     for method in (loss, loss.grad, loss.value_and_grad, loss.grad_and_hess):
         parameters = inspect.signature(method).parameters
-        assert list(parameters) == ["y_true", "y_pred", *loss.params, "sample_weight", "reduction", "out"]
+        last = ["return_lse", "return_correct"] if loss.name in ROW_REFERENCES else []
+        assert list(parameters) == [
+            "y_true",
+            "y_pred",
+            *loss.params,
+            "sample_weight",
+            "reduction",
+            "out",
+            *last,
+        ]
         for name, value in loss.params.items():
             assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
             assert parameters[name].default == value
@@ -109,8 +128,17 @@ def test_other_examples_run():
 
 
 def test_bind_pickle_copy_equality_and_hash(loss, sample):
-    bound = [loss, *(loss.bind(**params) for params in REFERENCES[loss.name].params)]
-    y, p = sample(loss, 30)
+    references = {**REFERENCES, **ROW_REFERENCES}
+    bound = [loss, *(loss.bind(**params) for params in references[loss.name].params)]
+    if loss.name in ROW_REFERENCES:
+        bound += [loss.bind(ignore_index=-1, axis=0), loss.bind(class_weight=[0.5] * 30)]
+        y, p = np.arange(30), np.eye(30)
+        if ROW_REFERENCES[loss.name].of == "probabilities":
+            p = 0.5 * p + 0.5 / 30
+        if not ROW_REFERENCES[loss.name].hard:
+            y, bound = np.eye(30), bound[:-2]
+    else:
+        y, p = sample(loss, 30)
     for one in bound:
         for other in (pickle.loads(pickle.dumps(one)), copy.copy(one), copy.deepcopy(one)):
             assert other == one
@@ -198,6 +226,19 @@ g, h = fl.poisson.grad_and_hess(y, p, out=(np.empty(3), None))
 loss = fl.focal.bind(gamma=1.0, alpha=None)
 evaluate(loss)
 evaluate(fl.get("huber", delta=2.0))
+labels, scores = np.zeros(2, np.int64), np.zeros((3, 2))
+w = np.ones(3)
+mean: float = fl.softmax_cross_entropy(labels, scores, class_weight=w, axis=0, ignore_index=-1)
+costs: NDArray[Any] = fl.poly1(labels, scores, axis=0, epsilon=0.5, reduction="none")
+mean, lse, correct = fl.softmax_cross_entropy(labels, scores, axis=0, return_lse=True, return_correct=True)
+gradient = fl.softmax_cross_entropy.grad(labels, scores, axis=0, label_smoothing=0.1, out=scores)
+mean, gradient = fl.softmax_cross_entropy.value_and_grad(labels, scores, class_weight=[1, 2, 3], axis=0)
+g, h = fl.softmax_focal.grad_and_hess(labels, scores, axis=0, gamma=1.0, reduction="sum")
+bound = fl.softmax_cross_entropy.bind(class_weight=w, axis=0, z_loss=1e-4)
+evaluate(bound)
+evaluate(fl.get("poly1", class_weight=w, axis=0, epsilon=1.0))
+fl.linear_cross_entropy.value_and_grad(labels, scores.T, np.zeros((3, 3)), class_weight=w)
+ratio: float = fl.perplexity(labels, scores, axis=0, class_weight=w)
 fl.SGD(lr=0.1, momentum=0.9, nesterov=True).update({"w": p}, {"w": g})
 with fl.threads(2):
     names: dict[str, tuple[str, ...]] = fl.losses()
@@ -209,12 +250,15 @@ def test_types_in_strict_mode(tmp_path):
     api = pytest.importorskip("mypy.api")
     good, bad = tmp_path / "good.py", tmp_path / "bad.py"
     good.write_text(USAGE)
-    bad.write_text("import fastloss as fl\nfl.huber.bind(detla=1.0)\nx: str = fl.huber([0.0], [1.0])\n")
+    bad.write_text(
+        "import fastloss as fl\nfl.huber.bind(detla=1.0)\nx: str = fl.huber([0.0], [1.0])\n"
+        "z: str = fl.poly1([0], [[1.0]])\nfl.poly1([0], [[1.0]], axis=[0])\n"
+    )
     cache = f"--cache-dir={tmp_path / 'cache'}"
     output, errors, status = api.run(["--strict", "--python-executable", sys.executable, cache, str(good)])
     assert status == 0, output + errors
     output, errors, status = api.run(["--strict", "--python-executable", sys.executable, cache, str(bad)])
-    assert output.count("error:") == 2, output + errors
+    assert [output.count(f"bad.py:{line}: error:") for line in (2, 3, 4, 5)] == [1] * 4, output + errors
 
 
 def test_import_brings_in_numpy_alone():

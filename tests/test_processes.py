@@ -15,7 +15,9 @@ y, p = np.zeros(2 * n), np.linspace(-3, 3, 2 * n)
 
 def results():
     return [fl.huber(y, p), fl.huber.grad(y[::2], p[::2]).tobytes(),
-            fl.logistic(y.astype("i2"), p, sample_weight=p + 4)]
+            fl.logistic(y.astype("i2"), p, sample_weight=p + 4),
+            fl.softmax_cross_entropy.grad(y[::10].astype("u1"), p.reshape(-1, 10)).tobytes(),
+            fl.multi_margin(y[::400].astype(int), p.reshape(1000, -1).T, axis=0)]
 
 def in_child(work):
     child = os.fork()

@@ -7,6 +7,7 @@ import re
 import pytest
 from documents import DOCUMENTS, README, ROOT, blocks, run_python_blocks
 
+import fastloss as fl
 from fastloss.__main__ import main
 
 
@@ -40,3 +41,19 @@ def test_links_lead_somewhere():
     for name in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8")):
             assert ((ROOT / name).parent / target).exists(), target
+
+
+def test_the_page_of_the_losses_of_rows():
+    page = (ROOT / "docs" / "multiclass.md").read_text(encoding="utf-8")
+    namespace = {}
+    assert run_python_blocks(page, namespace) == 1
+    assert set(re.findall(r"^\| `(\w+)", page, re.MULTILINE)) <= set(fl.losses()["multiclass"])
+
+    torch = pytest.importorskip("torch", reason="what the page says of PyTorch, where it is installed")
+    logits, labels, weights = (torch.tensor(namespace[name]) for name in ("logits", "labels", "weights"))
+    for options, here in (
+        ({"label_smoothing": namespace["e"]}, namespace["as_pytorch"]),
+        ({"ignore_index": 3}, namespace["mean"]),
+    ):
+        there = torch.nn.functional.cross_entropy(logits.double(), labels, weight=weights, **options)
+        assert here == pytest.approx(there.item(), rel=1e-6)

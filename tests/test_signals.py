@@ -14,6 +14,9 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends signals as Unix d
 PARENT = """
 many, sent = 10**11, []
 
+def rows(n, classes):
+    return np.lib.stride_tricks.as_strided(np.array([0.5]), (n, classes), (0, 0))
+
 def send(after=0.325):  # half-way between two looks, which are 0.05 apart
     def later():
         time.sleep(after)
@@ -41,6 +44,10 @@ CALLS = {
     "integers": "fl.huber(view(np.int16(0), many), view(np.int32(1), many))",
     "weights": "fl.huber(view(0.0, many), view(1.0, many), sample_weight=view(2.0, many))",
     "sum": "fl.logistic(view(np.float32(0), many), view(np.float32(1), many), reduction='sum')",
+    "rows": "fl.softmax_cross_entropy(view(0, many), rows(many, 3))",
+    "rows of many classes": "fl.poly1(view(np.uint8(1), many // 5000), rows(many // 5000, 5000))",
+    "rows of labels": "fl.kl_divergence(rows(many, 2), rows(many, 2))",
+    "weighted rows": "fl.multi_margin(view(0, many), rows(many, 4), sample_weight=view(2.0, many))",
     "two dimensions": "fl.huber(*[view(x, many).reshape(10**4, -1).T for x in (0.0, 1.0)])",
 }
 
@@ -67,7 +74,10 @@ interrupt(lambda: fl.huber(y, y))
     print(compute(PARENT + code))
 
 
-def test_the_search_for_a_violation_is_interrupted():
+@pytest.mark.parametrize(
+    "call", ["fl.hinge(labels, p)", "fl.one_hot_l1(labels, p[..., None])"], ids=["elements", "rows"]
+)
+def test_the_search_for_a_violation_is_interrupted(call):
     """After a call has come to its end, one thread looks for the first violation, here in the last row.
 
     The signal is meant to arrive in the first third of the search. Then what is left of it would take longer than
@@ -79,19 +89,21 @@ def test_the_search_for_a_violation_is_interrupted():
             + """
 rows, n = 400, 10**6
 p = view(0.0, rows * n).reshape(rows, n)
-last = np.zeros(rows)
+first = np.zeros(rows, int)
+last = first.copy()
 last[-1] = 7
 
-def call(labels):
+def call(column):
+    labels = np.lib.stride_tricks.as_strided(column, p.shape, (8, 0))
     start = time.perf_counter()
     try:
-        fl.hinge(np.lib.stride_tricks.as_strided(labels, p.shape, (8, 0)), p)
+        CALL
     except ValueError as error:
         assert "at index (399, 0)" in str(error)
     return time.perf_counter() - start
 
 for attempt in range(5):
-    run, both = call(np.zeros(rows)), call(last)
+    run, both = call(first), call(last)
     sent.clear()
     try:
         send(run + (both - run) / 4)
@@ -104,7 +116,7 @@ for attempt in range(5):
             break
 else:
     raise SystemExit("the search went on")
-"""
+""".replace("CALL", call)
         )
     )
 
@@ -149,6 +161,7 @@ else:
         "fl.SGD(lr=1.0).update(p, ones)",
         "fl.SGD(lr=1.0).update(np.array_split(p, 50), np.array_split(ones, 50))",
         "fl.half_squared_error.grad(ones, p, out=p, reduction='sum')",
+        "fl.one_hot_l1.grad(ones, p, out=p, reduction='sum')",
     ],
 )
 def test_what_is_written_over_its_input_is_complete(write):

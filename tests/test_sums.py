@@ -38,6 +38,18 @@ def test_sums_of_ten_million_float64_elements(name):
     assert ulps(loss(y, p), want / n) <= 2
 
 
+@pytest.mark.parametrize("n", [100, 1000, 4096, MILLION + 3])
+def test_sums_of_equal_terms(n):
+    """Whose roundings are alike, and add up in a plain sum."""
+    p, want = np.full(n, 0.1), math.fsum([0.1] * n)
+    assert ulps(fl.absolute_error(0.0, p, reduction="sum"), want) <= 2
+    assert ulps(fl.absolute_error(0.0, np.full(n, 7.0), sample_weight=p), 7.0) <= 2
+    y, scores = np.zeros(n, int), np.tile([0.3, 0.1, 0.7], (n, 1))
+    each = fl.softmax_cross_entropy(y, scores, reduction="none")
+    assert ulps(fl.softmax_cross_entropy(y, scores, reduction="sum"), math.fsum(each)) <= 2
+    assert ulps(fl.softmax_cross_entropy(y, scores, sample_weight=p), float(each[0])) <= 3  # of a product
+
+
 def test_weighted_means_over_many_magnitudes():
     rng, n = np.random.default_rng(2), MILLION
     p, w = np.exp(rng.normal(size=n) * 20), np.exp(rng.normal(size=n) * 5)

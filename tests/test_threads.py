@@ -80,6 +80,11 @@ def jobs():
         yield lambda y=y[n:].astype("f2"), p=p[1::2], w=w[n:]: fl.huber(y, p, sample_weight=w)
         yield lambda y=y[:n], p=p[:n]: in_place(y, p.copy())
         yield lambda y=bad, p=p[:n]: refused(y, p)
+        few, many = p[: n // 10 * 10].reshape(-1, 10), p[: n // 500 * 500].reshape(-1, 500)
+        label = (10 * w[: len(few)]).astype("u1")
+        yield lambda y=label, p=few, w=w[: len(few)]: fl.softmax_focal.grad_and_hess(y, p, sample_weight=w)
+        yield lambda y=label[: len(many)], p=many: fl.poly1.value_and_grad(y, p, return_correct=True, reduction="sum")
+        yield lambda y=label, p=few: fl.softmax_cross_entropy.grad(y, np.asfortranarray(p), label_smoothing=0.1)
 
 def in_place(y, p):
     fl.SGD(lr=0.5, momentum=0.9).update(p, y)
@@ -98,7 +103,7 @@ def bits(result):
 jobs = list(jobs())
 with fl.threads(1):
     wanted = [bits(job()) for job in jobs]
-assert "at index 1500" in wanted[11][0]
+assert "at index 1500" in wanted[14][0]
 
 def work(i):
     good = True

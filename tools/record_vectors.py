@@ -3,7 +3,7 @@
     python tools/record_vectors.py            # after a change of bits that is meant
     python tools/record_vectors.py --check    # change nothing; fail and name the cases whose bits differ
 
-tests/recorded.py says what the files hold.
+tests/recorded.py and tests/recorded_rows.py say what the files hold.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from recorded import DTYPES, FOLDER, text_of
+from recorded_rows import FILE, lines
 
 from fastloss import _core
 
@@ -42,8 +43,9 @@ def main() -> int:
     if _core.level() == "v2":
         parser.error("the recorded bits are those of the levels with FMA, and v2 has none")
     failures = 0
-    for dtype_name in DTYPES:
-        path, text = FOLDER / f"{dtype_name}.txt", text_of(dtype_name)
+    texts = {FOLDER / f"{dtype_name}.txt": text_of(dtype_name) for dtype_name in DTYPES}
+    texts[FILE] = "".join(f"{line}\n" for line in lines())
+    for path, text in texts.items():
         old = path.read_text(encoding="ascii") if path.exists() else ""
         changed = differences(old, text)
         failures += len(changed)

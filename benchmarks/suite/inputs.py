@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 import fastloss as fl
 
 ON_PROBABILITIES = {"binary_cross_entropy", "brier"}
+CLASSES = 10
+SEED = 20240229
+OF_DISTRIBUTIONS = ("kl_divergence", "js_divergence", "tv_distance")
 ON_POSITIVE_VALUES = {"squared_log_error", "absolute_percentage_error"}
 
 
-def make_inputs(loss: str, n: int, dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return y_true and y_pred, the same for every call; no temporary outgrows them by much."""
-    rng = np.random.default_rng(20240229)
+def make_inputs(loss: str, n: int, dtype: str, classes: int = CLASSES) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return y_true and y_pred, the same for every call; no temporary outgrows them by much.
+
+    Of rows of scores these are n // classes rows.
+    """
+    rng = np.random.default_rng(SEED)
     kind = np.dtype(dtype).type
 
     def normal(scale: float) -> NDArray[Any]:
@@ -30,6 +36,16 @@ def make_inputs(loss: str, n: int, dtype: str) -> tuple[NDArray[Any], NDArray[An
         return values
 
     family = fl.get(loss).family
+    if family == "multiclass":
+        rows = max(1, n // classes)
+        if loss in OF_DISTRIBUTIONS:
+            return tuple(rng.dirichlet(np.ones(classes), rows).astype(kind) for _ in range(2))
+        labels = rng.integers(classes, size=rows)
+        if loss == "cross_entropy":
+            return labels, rng.dirichlet(np.ones(classes), rows).astype(kind)
+        scores = rng.standard_normal((rows, classes), dtype=kind)
+        scores *= kind(2)
+        return labels, scores
     if family == "binary":
         labels = (rng.random(n, dtype=np.float32) < 0.5).astype(dtype)
         if loss in ON_PROBABILITIES:
@@ -42,3 +58,15 @@ def make_inputs(loss: str, n: int, dtype: str) -> tuple[NDArray[Any], NDArray[An
     if family == "regression":
         return normal(1), normal(1)
     raise NotImplementedError(f"no inputs for {loss}: the family {family!r} is not known here")
+
+
+def make_layer(
+    n: int, features: int, classes: int, dtype: str
+) -> tuple[NDArray[Any], tuple[NDArray[Any], NDArray[Any]]]:
+    """Return labels, and the inputs and weights of the linear layer of a classifier."""
+    rng = np.random.default_rng(SEED)
+    kind = np.dtype(dtype).type
+    inputs = rng.standard_normal((n, features), dtype=kind)
+    weights = rng.standard_normal((classes, features), dtype=kind)
+    weights /= kind(20)
+    return rng.integers(classes, size=n), (inputs, weights)

@@ -10,16 +10,19 @@ A loss is an object that is called, with methods::
     fl.huber.grad_and_hess(y_true, y_pred)    # first and second derivative
 
 `losses` lists them by family, `get` returns one by name, and `SGD` updates parameters in place.
+`linear_cross_entropy` is a linear layer and its loss in one, and `evaluate` takes batches.
 """
 
 import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from fastloss import _load  # isort: skip - before all that imports _core
-from fastloss import _core, binary, count, regression
+from fastloss import _core, binary, count, multiclass, regression
 from fastloss._core import Loss
 from fastloss._version import __version__
 from fastloss.config import show_config
+from fastloss.evaluation import Evaluation, evaluate, perplexity
+from fastloss.linear_softmax import linear_cross_entropy
 from fastloss.parallel import from_environment as _from_environment
 from fastloss.parallel import get_num_threads, set_num_threads, threads
 from fastloss.registry import get, losses, registered
@@ -28,6 +31,7 @@ from fastloss.sgd import SGD
 if _TYPE_CHECKING:
     from fastloss.binary import *
     from fastloss.count import *
+    from fastloss.multiclass import *
     from fastloss.regression import *
 
 _core.select_level(_os.environ.get("FASTLOSS_ISA"))
@@ -36,11 +40,15 @@ globals().update(registered)
 
 __all__ = [
     "SGD",
+    "Evaluation",
     "Loss",
     "__version__",
+    "evaluate",
     "get",
     "get_num_threads",
+    "linear_cross_entropy",
     "losses",
+    "perplexity",
     "set_num_threads",
     "show_config",
     "threads",

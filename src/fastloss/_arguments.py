@@ -76,7 +76,10 @@ def _check_out(name: str, out: object, shape: tuple[int, ...], dtype: np.dtype[A
 
 
 def check_outputs(
-    out: Any, parts: tuple[str, ...], shape: tuple[int, ...], dtype: np.dtype[Any]
+    out: Any,
+    parts: tuple[str, ...],
+    shapes: tuple[int, ...] | dict[str, tuple[int, ...]],
+    dtype: np.dtype[Any],
 ) -> list[Array | None]:
     """Return an array or None for each array among the results, which `parts` names; a float comes first."""
     arrays = [part for part in parts if part != "float"]
@@ -97,7 +100,10 @@ def check_outputs(
     else:
         given = {"out": out[0] if isinstance(out, tuple) and len(out) == 1 else out}
     checked = [
-        None if array is None else _check_out(name, array, shape, dtype) for name, array in given.items()
+        None
+        if array is None
+        else _check_out(name, array, shapes[part] if isinstance(shapes, dict) else shapes, dtype)
+        for part, (name, array) in zip(arrays, given.items(), strict=True)
     ]
     first, second = checked[0], checked[-1]
     if len(checked) == 2 and first is not None and second is not None and np.may_share_memory(first, second):
@@ -173,6 +179,10 @@ def refuse_domain(name: str, requirement: str, flat_index: int, y: Array, p: Arr
 def refuse_keyword(name: str, key: str, own: tuple[str, ...]) -> NoReturn:
     """Raise for a keyword that a loss does not have."""
     known = [*own, "sample_weight", "reduction", "out"]
+    if "ignore_index" in own:  # of rows
+        known += ["return_lse", "return_correct"]
+    if key in known:
+        raise TypeError(f"{name} binds parameters alone; pass {key}= to the call")
     close = get_close_matches(key, known, n=1) or [k for k in known if key.rstrip("s") in k][:1]
     hint = f"; did you mean {close[0]}?" if close else ""
     raise TypeError(f"{name} has no keyword {key!r}; it has {', '.join(known)}{hint}")

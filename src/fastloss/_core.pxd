@@ -18,12 +18,28 @@ cdef extern from "fastloss.h" nogil:
     ctypedef enum fl_sgd_rule:
         FL_SGD_PLAIN, FL_SGD_MOMENTUM, FL_SGD_NESTEROV, FL_N_SGD
 
+    ctypedef struct fl_tile:
+        pass
+
+    ctypedef int fl_row_kernel(const fl_tile *tile, const double *constants, double scale, double *sum) noexcept
+
+    ctypedef enum fl_row_loss:
+        FL_N_ROW_LOSSES
+
     ctypedef struct fl_table:
         fl_kernel *loss[FL_N_LOSSES][FL_N_PASSES]
         fl_kernel *sgd[FL_N_SGD]
+        fl_row_kernel *rows[FL_N_ROW_LOSSES]
+        fl_row_kernel *label_cross_entropy
         fl_kernel *sum
 
     const char *fl_loss_name(int loss)
+    const char *fl_row_loss_name(int loss)
+    const char *fl_row_loss_requirement(int loss)
+    int fl_row_loss_labels(int loss)
+    int fl_row_loss_is_softmax(int loss)
+    enum:
+        FL_LABELS_indices, FL_LABELS_rows
     const char *fl_loss_requirement(int loss)
 
     const char *fl_select_level(const char *wanted)
@@ -40,11 +56,14 @@ cdef extern from "fastloss.h" nogil:
         const Py_ssize_t *strides
         int type
 
+    ctypedef struct fl_shape:
+        int ndim
+        const Py_ssize_t *length
+
     ctypedef struct fl_call:
         fl_kernel *kernel
         int real_bytes
-        int ndim
-        const Py_ssize_t *shape
+        fl_shape shape
         Py_ssize_t size
         fl_array in_ "in"[FL_INPUTS]
         fl_array out[FL_OUTPUTS]
@@ -53,11 +72,26 @@ cdef extern from "fastloss.h" nogil:
         int (*interrupted)() noexcept nogil
 
     enum:
-        FL_VIOLATED, FL_INTERRUPTED
+        FL_VIOLATED, FL_INTERRUPTED, FL_NO_MEMORY, FL_MAX_CLASSES
 
     double fl_constant(double k, int real_bytes)
     int fl_run(const fl_call *call, double *sum)
     Py_ssize_t fl_first_violation(const fl_call *call)
+
+    ctypedef struct fl_row_call:
+        fl_row_kernel *kernel
+        int real_bytes
+        fl_shape shape
+        Py_ssize_t rows, classes
+        fl_array labels, scores, weight, grad, hess, value, lse
+        int given
+        const double *class_weight
+        double constants[FL_CONSTANTS]
+        double scale
+        int (*interrupted)() noexcept nogil
+
+    int fl_run_rows(const fl_row_call *call, double *sum, Py_ssize_t *correct)
+    Py_ssize_t fl_first_bad_label(const fl_row_call *call)
 
     int fl_num_threads()
     void fl_set_num_threads(int n)

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 
 _P = ParamSpec("_P")
 _Reduced = Literal["mean", "sum"]
+_Reduction = Literal["mean", "sum", "none"]
 _Array = NDArray[Any]
 _Pair = tuple[_Array | None, _Array | None]
 
@@ -50,6 +51,75 @@ class Loss(Generic[_P]):
     @property
     def params(self) -> dict[str, float | None]: ...
 
+class RowLoss(Loss[_P]):
+    """A loss of rows of scores along an axis. With `return_lse` or `return_correct` results are tuples."""
+
+    own: tuple[str, ...]
+    @overload  # type: ignore[override]
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        class_weight: ArrayLike | None = ...,
+        ignore_index: int | None = ...,
+        axis: int = ...,
+        sample_weight: ArrayLike | None = None,
+        reduction: _Reduced = "mean",
+        out: None = None,
+        return_lse: Literal[False] = False,
+        return_correct: Literal[False] = False,
+        **params: float | None,
+    ) -> float: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        class_weight: ArrayLike | None = ...,
+        ignore_index: int | None = ...,
+        axis: int = ...,
+        sample_weight: ArrayLike | None = None,
+        reduction: Literal["none"],
+        out: _Array | None = None,
+        return_lse: Literal[False] = False,
+        return_correct: Literal[False] = False,
+        **params: float | None,
+    ) -> _Array: ...
+    @overload
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        class_weight: ArrayLike | None = ...,
+        ignore_index: int | None = ...,
+        axis: int = ...,
+        sample_weight: ArrayLike | None = None,
+        reduction: _Reduction = "mean",
+        out: _Array | None = None,
+        return_lse: bool = False,
+        return_correct: bool = False,
+        **params: float | None,
+    ) -> tuple[Any, ...]: ...
+    @property
+    def grad(self) -> _RowGrad: ...  # type: ignore[override]
+    @property
+    def value_and_grad(self) -> _RowValueAndGrad: ...  # type: ignore[override]
+    @property
+    def grad_and_hess(self) -> _RowGradAndHess: ...  # type: ignore[override]
+    def bind(  # type: ignore[override]
+        self,
+        *,
+        class_weight: ArrayLike | None = ...,
+        ignore_index: int | None = ...,
+        axis: int = ...,
+        **params: float | None,
+    ) -> RowLoss[_P]: ...
+    @property
+    def params(self) -> dict[str, Any]: ...
+
 class Method:
     __name__: str
     __qualname__: str
@@ -63,7 +133,7 @@ class _Grad(Method):
         y_pred: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: Literal["mean", "sum", "none"] = "mean",
+        reduction: _Reduction = "mean",
         out: _Array | None = None,
         **params: float | None,
     ) -> _Array: ...
@@ -99,10 +169,95 @@ class _GradAndHess(Method):
         y_pred: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: Literal["mean", "sum", "none"] = "mean",
+        reduction: _Reduction = "mean",
         out: _Pair | None = None,
         **params: float | None,
     ) -> tuple[_Array, _Array]: ...
+
+class _RowGrad(Method):
+    @overload
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        class_weight: ArrayLike | None = ...,
+        ignore_index: int | None = ...,
+        axis: int = ...,
+        sample_weight: ArrayLike | None = None,
+        reduction: _Reduction = "mean",
+        out: _Array | None = None,
+        return_lse: Literal[False] = False,
+        return_correct: Literal[False] = False,
+        **params: float | None,
+    ) -> _Array: ...
+    @overload
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        class_weight: ArrayLike | None = ...,
+        ignore_index: int | None = ...,
+        axis: int = ...,
+        sample_weight: ArrayLike | None = None,
+        reduction: _Reduction = "mean",
+        out: _Array | None = None,
+        return_lse: bool = False,
+        return_correct: bool = False,
+        **params: float | None,
+    ) -> tuple[Any, ...]: ...
+
+class _RowValueAndGrad(Method):
+    @overload
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        class_weight: ArrayLike | None = ...,
+        ignore_index: int | None = ...,
+        axis: int = ...,
+        sample_weight: ArrayLike | None = None,
+        reduction: _Reduced = "mean",
+        out: _Array | tuple[None, _Array | None] | None = None,
+        return_lse: Literal[False] = False,
+        return_correct: Literal[False] = False,
+        **params: float | None,
+    ) -> tuple[float, _Array]: ...
+    @overload
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        class_weight: ArrayLike | None = ...,
+        ignore_index: int | None = ...,
+        axis: int = ...,
+        sample_weight: ArrayLike | None = None,
+        reduction: _Reduction = "mean",
+        out: _Array | _Pair | None = None,
+        return_lse: bool = False,
+        return_correct: bool = False,
+        **params: float | None,
+    ) -> tuple[Any, ...]: ...
+
+class _RowGradAndHess(Method):
+    def __call__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        class_weight: ArrayLike | None = ...,
+        ignore_index: int | None = ...,
+        axis: int = ...,
+        sample_weight: ArrayLike | None = None,
+        reduction: _Reduction = "mean",
+        out: _Pair | None = None,
+        return_lse: bool = False,
+        return_correct: bool = False,
+        **params: float | None,
+    ) -> tuple[Any, ...]: ...
 
 def select_level(wanted: str | None = None) -> None: ...
 def level() -> str: ...
@@ -115,6 +270,7 @@ def set_grain(microseconds: int) -> None: ...
 def thread_limit() -> int: ...
 def set_thread_limit(n: int) -> None: ...
 def loss_names() -> list[str]: ...
+def row_loss_names() -> list[str]: ...
 def as_array(name: str, x: object) -> _Array: ...
 def apart(param: _Array, grad: _Array) -> _Array: ...
 def memory_range(array: _Array) -> tuple[int, int]: ...

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fastloss import _arguments
+from fastloss import _arguments, _row_arguments
 
 cimport numpy as cnp
 from cpython.pyport cimport PY_SSIZE_T_MAX
@@ -146,10 +146,10 @@ cdef struct Layout:
 cdef void set_shape(fl_call *call, Layout *layout, ndarray array) noexcept:
     cdef int d
     call.interrupted = NULL
-    call.ndim = cnp.PyArray_NDIM(array)
+    call.shape.ndim = cnp.PyArray_NDIM(array)
     call.size = cnp.PyArray_SIZE(array)
-    call.shape = layout.shape
-    for d in range(call.ndim):
+    call.shape.length = layout.shape
+    for d in range(call.shape.ndim):
         layout.shape[d] = cnp.PyArray_DIM(array, d)
 
 
@@ -309,9 +309,9 @@ cdef object straight(Loss loss, int kind, ndarray y, ndarray p):
 
     call.real_bytes = 8 if number == cnp.NPY_FLOAT64 else 4
     call.kernel = fl_kernels(call.real_bytes).loss[loss.id][which]
-    call.ndim = cnp.PyArray_NDIM(p)
+    call.shape.ndim = cnp.PyArray_NDIM(p)
     call.interrupted = NULL
-    call.shape = <const Py_ssize_t *>cnp.PyArray_DIMS(p)
+    call.shape.length = <const Py_ssize_t *>cnp.PyArray_DIMS(p)
     call.size = cnp.PyArray_SIZE(p)
     call.scale = 1.0 / <double>call.size
     for i in range(FL_CONSTANTS):
@@ -324,10 +324,10 @@ cdef object straight(Loss loss, int kind, ndarray y, ndarray p):
     call.in_[1].data = <char *>cnp.PyArray_DATA(p)
     call.in_[2].data = NULL
     if kind != VALUE:
-        first = cnp.PyArray_EMPTY(call.ndim, cnp.PyArray_DIMS(p), number, 0)
+        first = cnp.PyArray_EMPTY(call.shape.ndim, cnp.PyArray_DIMS(p), number, 0)
         call.out[0].data = <char *>cnp.PyArray_DATA(first)
     if kind == GRAD_AND_HESS:
-        second = cnp.PyArray_EMPTY(call.ndim, cnp.PyArray_DIMS(p), number, 0)
+        second = cnp.PyArray_EMPTY(call.shape.ndim, cnp.PyArray_DIMS(p), number, 0)
         call.out[1].data = <char *>cnp.PyArray_DATA(second)
     if run(&call, &total):
         refuse_domain(loss, &call, y, p)
@@ -371,7 +371,7 @@ cdef double sum_of(ndarray array, bint *finite) except? -1:
     call.real_bytes = 4 if fits_single(array) else 8
     call.kernel = fl_kernels(call.real_bytes).sum
     set_shape(&call, &layout, array)
-    describe(&call.in_[0], layout.strides[0], array, call.ndim)
+    describe(&call.in_[0], layout.strides[0], array, call.shape.ndim)
     call.in_[1] = call.in_[0]
     call.in_[2].data = NULL
     for i in range(FL_OUTPUTS):
@@ -433,8 +433,8 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
     set_shape(&call, &layout, y if p_shape == () else p)
     if call.size > PY_SSIZE_T_MAX // 8:
         _arguments.refuse_size(shape)
-    describe(&call.in_[0], layout.strides[0], y, call.ndim)
-    describe(&call.in_[1], layout.strides[1], p, call.ndim)
+    describe(&call.in_[0], layout.strides[0], y, call.shape.ndim)
+    describe(&call.in_[1], layout.strides[1], p, call.shape.ndim)
     call.in_[2].data = NULL
     for i in range(FL_OUTPUTS):
         call.out[i].data = NULL
@@ -453,7 +453,7 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
         if (<object>w).shape != shape:
             w = _arguments.broadcast_weight(w, shape)
         w, weights = weigh(w, single, reduction == MEAN)
-        describe(&call.in_[2], layout.strides[2], w, call.ndim)
+        describe(&call.in_[2], layout.strides[2], w, call.shape.ndim)
     # All weights 0: there is nothing to average, and the kernels leave out what has weight 0.
     divisor = 1.0 if reduction != MEAN or weights == 0 else weights
     call.scale = 1.0 if summed else 1.0 / divisor
@@ -465,7 +465,7 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
         if summed or given is None or overlaps_any(given, inputs):
             result = np.empty(shape, dtype)
         results.append(result)
-        describe(&call.out[i], layout.strides[FL_INPUTS + i], result, call.ndim)
+        describe(&call.out[i], layout.strides[FL_INPUTS + i], result, call.shape.ndim)
 
     if out is not None and fl_loss_requirement(loss.id)[0] != 0:
         check = domain_check(loss, &call)  # before anything is written to arrays of the caller
@@ -515,13 +515,21 @@ cdef class Loss:
         self.declaration = declaration
         self.name = declaration.__name__
         self.family = declaration.__module__.rpartition(".")[2]
-        self.id = loss_names().index(self.name)
+        self.id = self.find_id()
         self.set_params(declaration.__kwdefaults__ or {})
         self.add_methods()
 
+    cdef int find_id(self) except -1:
+        return loss_names().index(self.name)
+
+    cdef dict defaults(self):
+        return self.declaration.__kwdefaults__ or {}
+
     cdef set_params(self, dict params):
-        constants = self.declaration(**params)
+        self.set_constants(self.declaration(**params))
         self._params = {name: value if value is None else float(value) for name, value in params.items()}
+
+    cdef set_constants(self, tuple constants):
         for i in range(FL_CONSTANTS):
             for k in range(2):
                 self.constants[k][i] = fl_constant(constants[i], 4 + 4 * k) if i < len(constants) else 0.0
@@ -536,7 +544,7 @@ cdef class Loss:
         for key in params:
             if key not in self._params:
                 _arguments.refuse_keyword(self.name, key, tuple(self._params))
-        cdef Loss loss = Loss.__new__(Loss)
+        cdef Loss loss = type(self).__new__(type(self))
         loss.declaration, loss.name, loss.family, loss.id = self.declaration, self.name, self.family, self.id
         loss.set_params({**self._params, **params})
         return loss
@@ -601,7 +609,7 @@ cdef class Loss:
     def __doc__(self):
         from fastloss.registry import loss_doc
 
-        return f"{self.name}{self.__signature__}\n\n{loss_doc(self.declaration)}"
+        return f"{self.name}{self.__signature__}\n\n{loss_doc(self)}"
 
     @property
     def __signature__(self):
@@ -610,7 +618,8 @@ cdef class Loss:
         return signature(self)
 
     def __repr__(self):
-        changed = {k: v for k, v in self._params.items() if v != self.declaration.__kwdefaults__[k]}
+        defaults = self.defaults()
+        changed = {k: v for k, v in self._params.items() if v != defaults[k]}
         arguments = ", ".join(f"{k}={v!r}" for k, v in changed.items())
         return f"fastloss.{self.name}" + (f".bind({arguments})" if changed else "")
 
@@ -648,7 +657,7 @@ cdef class Method:
     def __doc__(self):
         from fastloss.registry import method_doc
 
-        return f"{self.__qualname__}{self.__signature__}\n\n{method_doc(self.__self__.name, self.__name__)}"
+        return f"{self.__qualname__}{self.__signature__}\n\n{method_doc(self.__self__, self.__name__)}"
 
     @property
     def __qualname__(self):
@@ -680,11 +689,16 @@ cdef class Method:
 cdef inline object evaluate(Loss loss, int kind, y_true, y_pred, sample_weight, reduction, out, dict params):
     if loss.declaration is None:
         raise TypeError("this loss was never initialised; use fastloss.get")
+    if isinstance(loss, RowLoss):
+        return evaluate_rows(<RowLoss>loss, kind, y_true, y_pred, sample_weight, reduction_code(reduction), out, params)
     if params:
         loss = loss.with_params(params)
     if sample_weight is None and out is None and reduction is _MEAN and is_straight(y_true, y_pred):
         return straight(loss, kind, <ndarray>y_true, <ndarray>y_pred)
     return general(loss, kind, y_true, y_pred, sample_weight, reduction_code(reduction), out)
+
+
+include "_rows.pxi"
 
 
 # ---- SGD --------------------------------------------------------------------------------------------
@@ -717,11 +731,11 @@ cdef update_one(ndarray param, ndarray grad, velocity, bint nesterov, double lr,
     call.constants[2] = fl_constant(momentum, call.real_bytes)
     call.constants[3] = fl_constant(gain, call.real_bytes)
     call.scale = 1
-    describe(&call.in_[0], layout.strides[0], param, call.ndim)
-    describe(&call.in_[1], layout.strides[1], grad, call.ndim)
+    describe(&call.in_[0], layout.strides[0], param, call.shape.ndim)
+    describe(&call.in_[1], layout.strides[1], grad, call.shape.ndim)
     call.out[0] = call.in_[0]
     call.in_[2].data = call.out[1].data = NULL
     if velocity is not None:
-        describe(&call.in_[2], layout.strides[2], velocity, call.ndim)
+        describe(&call.in_[2], layout.strides[2], velocity, call.shape.ndim)
         call.out[1] = call.in_[2]
     run(&call, &total)

@@ -28,7 +28,12 @@ DEFAULT = (
     "gamma",
     "log_cosh",
     "focal",
+    "softmax_cross_entropy",
 )
+
+# Scores of a row.
+WIDTH = 10
+OF_DISTRIBUTIONS = ("cross_entropy", "kl_divergence", "js_divergence", "tv_distance")
 
 # These take probabilities where the other losses of two classes take scores.
 PROBABILISTIC = ("binary_cross_entropy", "brier")
@@ -61,6 +66,17 @@ def _focal_grad(y: Array, s: Array) -> Any:
     return -sign * q * q * (2 * (1 - q) * _softplus(-m) + q) / y.size
 
 
+def _log_softmax(s: Array) -> Any:
+    s = s - s.max(axis=1, keepdims=True)
+    return s - np.log(np.exp(s).sum(axis=1, keepdims=True))
+
+
+def _cross_entropy_grad(y: Array, s: Array) -> Any:
+    p = np.exp(_log_softmax(s))
+    p[np.arange(y.size), y] -= 1
+    return p / y.size
+
+
 # What one writes with NumPy: the mean, and its gradient.
 EXPRESSIONS: dict[str, tuple[Expression, Expression]] = {
     "squared_error": (lambda y, s: np.mean((s - y) ** 2), lambda y, s: (s - y) * (2 / y.size)),
@@ -74,6 +90,10 @@ EXPRESSIONS: dict[str, tuple[Expression, Expression]] = {
     "gamma": (lambda y, s: np.mean(s + y * np.exp(-s)), lambda y, s: (1 - y * np.exp(-s)) / y.size),
     "log_cosh": (_log_cosh, lambda y, s: np.tanh(s - y) / y.size),
     "focal": (_focal, _focal_grad),
+    "softmax_cross_entropy": (
+        lambda y, s: -np.mean(_log_softmax(s)[np.arange(y.size), y]),
+        _cross_entropy_grad,
+    ),
 }
 
 # scikit-learn's counterparts, up to a constant factor: classes of sklearn._loss with their arguments, and
@@ -89,6 +109,7 @@ CLASSES: dict[str, tuple[str, dict[str, float]]] = {
     "poisson": ("HalfPoissonLoss", {}),
     "gamma": ("HalfGammaLoss", {}),
     "tweedie": ("HalfTweedieLoss", {"power": 1.5}),
+    "softmax_cross_entropy": ("HalfMultinomialLoss", {"n_classes": WIDTH}),
 }
 METRICS = {
     "squared_log_error": "mean_squared_log_error",
@@ -108,9 +129,15 @@ class Timing(NamedTuple):
 
 
 def sample(name: str, n: int, dtype: str) -> tuple[Array, Array]:
-    """Random y_true and y_pred in the domain of a loss."""
+    """Random y_true and y_pred in the domain of a loss; of classes, rows of WIDTH scores."""
     rng = np.random.default_rng(0)
     loss = fl.get(name)
+    if loss.family == "multiclass":
+        rows = max(1, n // WIDTH)
+        if name in OF_DISTRIBUTIONS:
+            y, p = rng.dirichlet(np.ones(WIDTH), (2, rows)).astype(dtype)
+            return y, p
+        return rng.integers(0, WIDTH, rows), rng.standard_normal((rows, WIDTH)).astype(dtype)
     y, s = rng.standard_normal((2, n))
     if loss.family == "binary":
         y = rng.integers(0, 2, n)
@@ -130,9 +157,9 @@ def sklearn_functions(name: str) -> tuple[Expression | None, Expression | None]:
             cls, arguments = CLASSES[name]
             loss = getattr(import_module("sklearn._loss.loss"), cls)(**arguments)
             threads = fl.get_num_threads()
-            return (
-                lambda y, s: loss(y, s, n_threads=threads),
-                lambda y, s: loss.gradient(y, s, n_threads=threads),
+            return (  # which takes the classes as floats, too
+                lambda y, s: loss(y.astype(s.dtype, copy=False), s, n_threads=threads),
+                lambda y, s: loss.gradient(y.astype(s.dtype, copy=False), s, n_threads=threads),
             )
         if name in METRICS:
             return getattr(import_module("sklearn.metrics"), METRICS[name]), None

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.datasets import load_breast_cancer, load_diabetes  # type: ignore[import-untyped]
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits  # type: ignore[import-untyped]
 from sklearn.linear_model import HuberRegressor, LogisticRegression, Ridge  # type: ignore[import-untyped]
 from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score  # type: ignore[import-untyped]
 from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
@@ -124,6 +124,13 @@ PROBLEMS = (
         0.003,
         lambda n: LinearSVC(loss="hinge", C=1 / (WEIGHT_DECAY * n), max_iter=1_000_000, random_state=0),
     ),
+    Problem(
+        "digits, softmax_cross_entropy",
+        load_digits,
+        fl.softmax_cross_entropy,
+        0.01,
+        lambda n: LogisticRegression(C=1 / (WEIGHT_DECAY * n), max_iter=1000),
+    ),
     Problem("diabetes, huber", load_diabetes, fl.huber, 0.003, lambda n: HuberRegressor(max_iter=1000)),
     Problem(
         "diabetes, squared_error",
@@ -139,7 +146,7 @@ def load(problem: Problem, seed: int = 0) -> Data:
     """Split the data 60 : 20 : 20 and standardise them by the training part."""
     bunch = problem.load()
     x, y = bunch.data, bunch.target
-    classes = problem.loss.family == "binary"
+    classes = problem.loss.family != "regression"
     rest, test = train_test_split(
         np.arange(len(y)), test_size=0.2, random_state=seed, stratify=y if classes else None
     )
@@ -147,10 +154,14 @@ def load(problem: Problem, seed: int = 0) -> Data:
         rest, test_size=0.25, random_state=seed, stratify=y[rest] if classes else None
     )
     mean, scale = x[training].mean(axis=0), x[training].std(axis=0)
-    origin, unit = (0.0, None) if classes else (y[training].mean(), float(y[training].std()))
+    scale[scale == 0] = 1  # a pixel that is always white
+    unit = None
+    if not classes:
+        unit = float(y[training].std())
+        y = (y - y[training].mean()) / unit
 
     def part(rows: Array) -> Part:
-        return Part((x[rows] - mean) / scale, (y[rows] - origin) / (unit or 1.0))
+        return Part((x[rows] - mean) / scale, y[rows])
 
     return Data(part(training), part(validation), part(test), unit)
 
@@ -161,7 +172,8 @@ def train(
     """Train a linear model on mini-batches until the validation loss has not fallen for PATIENCE epochs."""
     rng = np.random.default_rng(seed)
     (x, y), (valid_x, valid_y) = data.training, data.validation
-    weights, bias = np.zeros(x.shape[1]), np.zeros(1)
+    columns = (int(y.max()) + 1,) if loss.family == "multiclass" else ()  # of scores, one per class
+    weights, bias = np.zeros((x.shape[1], *columns)), np.zeros((1, *columns))
     # A penalty on the bias would pull the predictions away from the mean: it has its own optimiser.
     of_weights = fl.SGD(lr, momentum=0.9, weight_decay=WEIGHT_DECAY)
     of_bias = fl.SGD(lr, momentum=0.9)
@@ -175,7 +187,7 @@ def train(
             rows = x[batch]
             _, g = loss.value_and_grad(y[batch], rows @ weights + bias)
             of_weights.update(weights, rows.T @ g)
-            of_bias.update(bias, g.sum(keepdims=True))
+            of_bias.update(bias, g.sum(axis=0, keepdims=True))
         now = loss(y, x @ weights + bias), loss(valid_y, valid_x @ weights + bias)
         if not losses or now[1] < losses[best][1]:
             kept, best = (weights.copy(), bias.copy()), len(losses)
@@ -208,6 +220,9 @@ def quality(problem: Problem, data: Data, scores: Array) -> dict[str, float]:
     """The test loss by fastloss, the other figures by scikit-learn's metrics."""
     y = data.test.y
     figures = {"test loss": problem.loss(y, scores)}
+    if problem.loss.family == "multiclass":
+        accuracy = accuracy_score(y, scores.argmax(axis=1))
+        return figures | {"accuracy": accuracy, "perplexity": fl.perplexity(y, scores)}
     if data.unit is None:
         return figures | {"accuracy": accuracy_score(y, scores > 0)}
     return figures | {"R^2": r2_score(y, scores), "MAE": data.unit * mean_absolute_error(y, scores)}
@@ -225,7 +240,7 @@ def _show_problems(console: Console) -> list[tuple[Problem, Model]]:
     trained, results = [], []
     for problem in PROBLEMS:
         data = load(problem)
-        with console.progress(f"{problem.name:<23}", EPOCHS) as step:
+        with console.progress(f"{problem.name:<{max(len(p.name) for p in PROBLEMS)}}", EPOCHS) as step:
             model = train(problem.loss, data, problem.lr, step=step)
         reference, seconds = fit_reference(problem, data)
         for fitted, name, took in (
@@ -287,8 +302,11 @@ def draw_line(line: Line) -> Figure:
 
 
 def draw_curves(trained: list[tuple[Problem, Model]]) -> Figure:
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    for axes, (problem, model) in zip(figure.subplots(2, 2).flat, trained, strict=True):
+    figure = Figure(figsize=(14, 7), layout="constrained")
+    panels = figure.subplots(2, 3).flat
+    for axes in panels[len(trained) :]:
+        axes.set_visible(False)
+    for axes, (problem, model) in zip(panels, trained, strict=False):
         epochs = np.arange(1, len(model.losses) + 1)
         training, validation = np.transpose(model.losses)
         axes.plot(epochs, training, color=BLUE, label="training")
@@ -307,6 +325,7 @@ WINDOWS: dict[str, Window] = {
     "regression": (0, (-4, 4), "y_pred (y_true = 0)"),
     "binary": (1, (-3, 3), "score (y_true = 1)"),
     "count": (2, (-2, 3), "log of the mean (y_true = 2)"),
+    "multiclass": (0, (-4, 6), "the true class's score (two others 0)"),
 }
 SPECIAL: dict[str, Window] = {
     "binary_cross_entropy": (1, (0.05, 0.999), "probability (y_true = 1)"),
@@ -316,6 +335,7 @@ SPECIAL: dict[str, Window] = {
     "squared_log_error": (1, (-0.7, 6), "y_pred (y_true = 1)"),
     "absolute_percentage_error": (2, (-2, 6), "y_pred (y_true = 2)"),
     "tukey_biweight": (0, (-7, 7), "y_pred (y_true = 0)"),
+    **dict.fromkeys(bench.OF_DISTRIBUTIONS, (0.5, (0.02, 0.98), "a class's probability (y_true = 1/2)")),
 }
 
 
@@ -332,7 +352,18 @@ def draw_losses() -> Figure:
         for axes, name in zip(panels, names, strict=False):
             y_true, ends, label = SPECIAL.get(name, WINDOWS[family])
             s = np.linspace(*ends, 801)
-            value, gradient = fl.get(name).value_and_grad(y_true, s, reduction="none")
+            if family == "multiclass":
+                if name in bench.OF_DISTRIBUTIONS:  # what a class gains, the two others lose
+                    start, direction = np.array([[0.0, 0.5, 0.5], [1.0, -0.5, -0.5]])
+                    labels = np.tile([0.5, 0.25, 0.25], (s.size, 1))
+                else:
+                    start, direction = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+                    labels = np.zeros(s.size, int)
+                scores = start + np.outer(s, direction)
+                value, slopes = fl.get(name).value_and_grad(labels, scores, reduction="none")
+                gradient = slopes @ direction
+            else:
+                value, gradient = fl.get(name).value_and_grad(y_true, s, reduction="none")
             axes.axhline(0, color="0.6", linewidth=0.8)
             axes.plot(s, value, color=BLUE, linewidth=2, label="value")
             axes.plot(s, gradient, color=ORANGE, linewidth=1.6, linestyle="--", label="gradient")

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from inspect import Parameter, Signature, cleandoc
 from typing import ParamSpec
 
-from fastloss._core import Loss
+from numpy.typing import ArrayLike
+
+from fastloss._core import Loss, RowLoss
 
 P = ParamSpec("P")
 Constants = tuple[float, ...]
@@ -23,6 +25,13 @@ def pointwise(declaration: Callable[P, Constants]) -> Loss[P]:
     function reads as c.a, c.b, c.c and c.d.
     """
     loss = Loss(declaration)
+    registered[loss.name] = loss
+    return loss
+
+
+def rowwise(declaration: Callable[P, Constants]) -> RowLoss[P]:
+    """Enter a loss of rows of scores, in the same way."""
+    loss = RowLoss(declaration)
     registered[loss.name] = loss
     return loss
 
@@ -47,7 +56,7 @@ def losses() -> dict[str, tuple[str, ...]]:
     return families
 
 
-def get(name: str, **params: float | None) -> Loss[...]:
+def get(name: str, **params: ArrayLike | None) -> Loss[...]:
     """Return a loss by name.
 
     Parameters
@@ -92,7 +101,10 @@ def restore(name: str, params: dict[str, float | None]) -> Loss[...]:
 def signature(loss: Loss[...]) -> Signature:
     """Return the signature of a loss and its methods, with its present parameters as defaults."""
     own = Signature.from_callable(loss.declaration, eval_str=True).parameters.values()
-    common = {"sample_weight": None, "reduction": "mean", "out": None}
+    common: dict[str, object] = {"sample_weight": None, "reduction": "mean", "out": None}
+    if isinstance(loss, RowLoss):
+        rows = {key: value for key, value in loss.params.items() if key not in loss.own}
+        common = {**rows, **common, "return_lse": False, "return_correct": False}
     return Signature(
         [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("y_true", "y_pred")]
         + [parameter.replace(default=loss.params[parameter.name]) for parameter in own]
@@ -125,25 +137,53 @@ ValueError
     weight is not finite, or the arrays are empty and the reduction is 'mean'. `out` is then as it was."""
 
 
+# And of those that losses of rows share.
+_ROW_INPUTS = """\
+y_true : array_like
+    Class indices of any integer dtype, of the shape of `y_pred` without its axis of classes. Where the loss
+    takes them, rows of probabilities of the shape of `y_pred`, too.
+y_pred : array_like
+    Raw scores, of which -inf leaves a class out, or probabilities, as the loss takes them. float32 and float64 are
+    computed as they are, integers as float64, float16 as float32."""
+_ROW_OPTIONS = """\
+class_weight : array_like, optional
+    Finite numbers >= 0, one per class, that multiply the rows of that label, or its probabilities.
+ignore_index : int, optional
+    The label of rows that do not count; for class indices alone.
+axis : int
+    The axis of the classes in `y_pred`."""
+_ROW_RETURNED = """\
+return_lse : bool
+    Whether to return log(sum_k exp(s_k)) of each row besides.
+return_correct : bool
+    Whether to return, last, the number of rows that count and whose first largest score is the true class's.
+    A row without a softmax (NaN, two of inf, nothing but -inf) is not among them."""
+
+
 def _returns(text: str) -> str:
     return f"Returns\n-------\n{text}"
 
 
-def loss_doc(declaration: Callable[..., Constants]) -> str:
+def loss_doc(loss: Loss[...]) -> str:
     """Complete a loss's docstring with the arguments that all losses share."""
-    doc = cleandoc(declaration.__doc__ or "")
+    doc = cleandoc(loss.declaration.__doc__ or "")
     intro, *rest = re.split(r"\n\n(?=(?:Parameters|See Also|References|Examples)\n-)", doc)
     own = [part.partition("\n")[2].partition("\n")[2] for part in rest if part.startswith("Parameters")]
     others = [part for part in rest if not part.startswith("Parameters")]
-    arguments = "\n".join(["Parameters\n----------", _INPUTS, *own, _OPTIONS])
-    returns = _returns(
-        "float, or ndarray\n    An array with reduction 'none', else a Python float, summed in double."
-    )
+    value = "float, or ndarray\n    An array with reduction 'none', else a Python float, summed in double."
+    if isinstance(loss, RowLoss):
+        shared = [_ROW_INPUTS, *own, _ROW_OPTIONS, _OPTIONS, _ROW_RETURNED]
+        value += "\n    With `return_lse` or `return_correct` a tuple that begins with it."
+    else:
+        shared = [_INPUTS, *own, _OPTIONS]
+    arguments = "\n".join(["Parameters\n----------", *shared])
+    returns = _returns(value)
     return "\n\n".join([intro, arguments, returns, _RAISES, *others])
 
 
-def method_doc(name: str, method: str) -> str:
+def method_doc(loss: Loss[...], method: str) -> str:
     """Return the documentation of one of a loss's derivatives."""
+    name = loss.name
     intro, returns = {
         "grad": (f"The derivative of `{name}` by `y_pred`.", "gradient : ndarray"),
         "value_and_grad": (
@@ -156,7 +196,8 @@ def method_doc(name: str, method: str) -> str:
         ),
     }[method]
     own = f"**params\n    The parameters of `{name}`; its own documentation explains them."
-    arguments = "\n".join(["Parameters\n----------", _INPUTS, own, _OPTIONS])
+    inputs = _ROW_INPUTS if isinstance(loss, RowLoss) else _INPUTS
+    arguments = "\n".join(["Parameters\n----------", inputs, own, _OPTIONS])
     returns = _returns(
         f"{returns}\n    Of the shape of `y_pred`; for a scalar `y_pred`, the sum over `y_true`."
     )

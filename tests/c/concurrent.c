@@ -1,5 +1,5 @@
-/* Threads that call fl_run at once, on shared inputs of every kind, while the number of threads changes: each
- * gets the bits of a call alone. And forks, after parallel calls and amid them. */
+/* Threads that call fl_run and fl_run_rows at once, on shared inputs of every kind, while the number of
+ * threads changes: each gets the bits of a call alone. And forks, after parallel calls and amid them. */
 #include "support.h"
 
 #include <pthread.h>
@@ -12,7 +12,9 @@ enum { THREADS = 8, ROUNDS = 12, SMALL = 1003, LARGE = 40007, WATCHDOG = 120 };
 
 typedef enum { DIRECT, STRIDED, REVERSED_F16, SWAPPED_I32, N_LAYOUTS } layout;
 typedef struct {
-    fl_call call; /* without outputs */
+    fl_call call; /* without outputs; of rows, its inputs are labels, scores and weights */
+    fl_row_kernel *rows;
+    ptrdiff_t classes; /* 0: not of rows */
     int outputs;
     ptrdiff_t size, strides[FL_INPUTS];
     char *out[FL_OUTPUTS]; /* of a call on one thread */
@@ -28,7 +30,19 @@ static const struct {
     { FL_LOSS_logistic, FL_PASS_grad_hess },
     { FL_LOSS_log_cosh, FL_PASS_value_grad },
 };
-enum { KINDS = sizeof kinds / sizeof *kinds, JOBS = KINDS * N_LAYOUTS * 2 * 2 };
+static const struct {
+    fl_row_loss loss;
+    ptrdiff_t classes;
+} row_kinds[] = {
+    { FL_ROW_LOSS_softmax_cross_entropy, 7 },
+    { FL_ROW_LOSS_softmax_focal, 130 },
+    { FL_ROW_LOSS_multi_margin, 3 },
+};
+enum {
+    KINDS = sizeof kinds / sizeof *kinds,
+    ROW_KINDS = sizeof row_kinds / sizeof *row_kinds,
+    JOBS = (KINDS + ROW_KINDS) * N_LAYOUTS * 2 * 2,
+};
 
 static job jobs[JOBS];
 static int failed; /* of this process; written before its threads start or after they have ended */
@@ -76,9 +90,34 @@ static void fill(fl_array *a, int input, ptrdiff_t n, ptrdiff_t *stride, layout 
     }
 }
 
+static int run_rows(const job *j, char *const *out, double *sum)
+{
+    const int real = j->call.real_bytes == 8 ? FL_F64 : FL_F32;
+    const ptrdiff_t shape[] = { j->size / j->classes, j->classes };
+    const ptrdiff_t strides[] = { j->classes * j->strides[1], j->strides[1] };
+    fl_row_call call = { .kernel = j->rows,
+                         .real_bytes = j->call.real_bytes,
+                         .shape = { 2, shape },
+                         .rows = shape[0],
+                         .classes = j->classes,
+                         .labels = j->call.in[0],
+                         .scores = j->call.in[1],
+                         .weight = j->call.in[2],
+                         .grad = { out[0], NULL, real },
+                         .hess = { out[1], NULL, real },
+                         .constants = { 1 },
+                         .scale = 1 };
+    ptrdiff_t correct;
+    if (call.scores.strides)
+        call.scores.strides = strides;
+    return fl_run_rows(&call, sum, &correct);
+}
+
 static int run(const job *j, char *const *out, double *sum)
 {
     fl_call call = j->call;
+    if (j->classes)
+        return run_rows(j, out, sum);
     for (int i = 0; i < j->outputs; i++)
         call.out[i] = (fl_array){ .data = out[i], .type = call.real_bytes == 8 ? FL_F64 : FL_F32 };
     return fl_run(&call, sum);
@@ -88,20 +127,27 @@ static void make_jobs(void)
 {
     job *j = jobs;
     fl_set_num_threads(1);
-    for (int kind = 0; kind < KINDS; kind++)
+    for (int kind = 0; kind < KINDS + ROW_KINDS; kind++)
         for (layout how = 0; how < N_LAYOUTS; how++)
             for (int real_bytes = 4; real_bytes <= 8; real_bytes += 4)
                 for (int large = 0; large < 2; large++, j++) {
                     const fl_table *kernels = fl_kernels(real_bytes);
-                    j->outputs = arrays_of(kinds[kind].pass);
                     j->size = large ? LARGE : SMALL;
-                    j->call = (fl_call){ .kernel = kernels->loss[kinds[kind].loss][kinds[kind].pass],
-                                         .real_bytes = real_bytes,
-                                         .ndim = 1,
-                                         .shape = &j->size,
-                                         .size = j->size,
-                                         .constants = { 1 },
-                                         .scale = 1 };
+                    if (kind < KINDS) {
+                        j->outputs = arrays_of(kinds[kind].pass);
+                    } else {
+                        j->classes = row_kinds[kind - KINDS].classes;
+                        j->rows = kernels->rows[row_kinds[kind - KINDS].loss];
+                        j->size = j->size / j->classes * j->classes;
+                    }
+                    j->call =
+                        (fl_call){ .kernel =
+                                       j->rows ? NULL : kernels->loss[kinds[kind].loss][kinds[kind].pass],
+                                   .real_bytes = real_bytes,
+                                   .shape = { 1, &j->size },
+                                   .size = j->size,
+                                   .constants = { 1 },
+                                   .scale = 1 };
                     for (int i = 0; i < FL_INPUTS - kind % 2; i++) /* every second kind without weights */
                         fill(&j->call.in[i], i, j->size, &j->strides[i], how, real_bytes);
                     for (int i = 0; i < FL_OUTPUTS; i++)

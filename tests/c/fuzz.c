@@ -1,5 +1,6 @@
-/* Bytes -> a call of fl_run with arrays of any dtype and layout, in memory that fits exactly. The call must
- * do what the same call on contiguous copies does, and write nothing but the elements of its outputs. */
+/* Bytes -> a call of fl_run or fl_run_rows with arrays of any dtype and layout, in memory that fits exactly.
+ * The call must do what the same call on contiguous copies does, and write nothing but the elements of its
+ * outputs. */
 #include "support.h"
 
 #include <math.h>
@@ -90,8 +91,8 @@ static void read_element(const char *from, int type, void *to, int real_bytes)
 static char *element(const fl_call *call, const fl_array *a, ptrdiff_t k)
 {
     char *at = a->data + (a->strides ? 0 : k * item_size(a->type));
-    for (int d = call->ndim - 1; a->strides && d >= 0; k /= call->shape[d--])
-        at += k % call->shape[d] * a->strides[d];
+    for (int d = call->shape.ndim - 1; a->strides && d >= 0; k /= call->shape.length[d--])
+        at += k % call->shape.length[d] * a->strides[d];
     return at;
 }
 
@@ -106,18 +107,18 @@ static void lay_out(source *s, const fl_call *call, fl_array *a, place *p, int o
 
     a->strides = how & 1 ? p->strides : NULL;
     p->broadcast = 0;
-    for (int i = 0; i < call->ndim && a->strides; i++) {
-        const int d = (call->ndim - 1 - i + (int)first_axis) % call->ndim;
+    for (int i = 0; i < call->shape.ndim && a->strides; i++) {
+        const int d = (call->shape.ndim - 1 - i + (int)first_axis) % call->shape.ndim;
         const unsigned axis = take(s);
         ptrdiff_t stride = extent * (1 + (axis & 1)) + (axis >> 1 & 1);
         if (!output && axis & 8) {
             stride = 0;
-            p->broadcast |= call->shape[d] > 1;
-        } else if (call->shape[d]) {
-            extent = stride * call->shape[d];
+            p->broadcast |= call->shape.length[d] > 1;
+        } else if (call->shape.length[d]) {
+            extent = stride * call->shape.length[d];
         }
         p->strides[d] = axis & 4 ? -stride : stride;
-        const ptrdiff_t reach = (call->shape[d] - 1) * p->strides[d];
+        const ptrdiff_t reach = (call->shape.length[d] - 1) * p->strides[d];
         low += reach < 0 ? reach : 0;
         high += reach > 0 ? reach : 0;
     }
@@ -178,10 +179,10 @@ static void choose_shape(source *s, fl_call *call, ptrdiff_t *shape)
 {
     static const ptrdiff_t lengths[] = { 1,  2,  3,  4,  5,   7,    15,   16,   17,
                                          31, 32, 33, 64, 100, 2047, 2048, 2049, 0 };
-    call->ndim = (int)(take(s) % (MAX_DIMS + 1));
-    call->shape = shape;
+    call->shape.ndim = (int)(take(s) % (MAX_DIMS + 1));
+    call->shape.length = shape;
     call->size = 1;
-    for (int d = 0; d < call->ndim; d++) {
+    for (int d = 0; d < call->shape.ndim; d++) {
         shape[d] = lengths[take(s) % (sizeof lengths / sizeof *lengths)];
         if (call->size * shape[d] > MAX_SIZE)
             shape[d] = 1;
@@ -226,6 +227,153 @@ static void compare(const fl_call *call, const fl_call *straight)
         }
 }
 
+/* ---- calls on rows ------------------------------------------------------------------------------ */
+
+enum { LABELS, SCORES, WEIGHT, GRAD, HESS, VALUE, LSE, ROW_ARRAYS };
+
+static fl_array *row_array(fl_row_call *call, int i)
+{
+    fl_array *const arrays[] = { &call->labels, &call->scores, &call->weight, &call->grad,
+                                 &call->hess,   &call->value,  &call->lse };
+    return arrays[i];
+}
+
+/* The type that a contiguous copy has: labels are looked at in double. */
+static int straight_bytes(const fl_row_call *call, int i)
+{
+    return i == LABELS && !call->given ? 8 : call->real_bytes;
+}
+
+/* Labels of any type are mostly small numbers, or hardly any would be classes. */
+static void make_labels(const fl_call *frame, const fl_array *a, ptrdiff_t classes)
+{
+    for (ptrdiff_t k = 0; k < frame->size; k++) {
+        char *at = element(frame, a, k);
+        const ptrdiff_t size = item_size(a->type);
+        const unsigned char first = (unsigned char)*at;
+        if (first >= 8 && (a->type & ~FL_SWAPPED) < FL_F16) {
+            memset(at, 0, (size_t)size);
+            at[a->type & FL_SWAPPED ? size - 1 : 0] = (char)(first % (classes < 100 ? classes : 100));
+        }
+    }
+}
+
+/* Whether rows have a softmax, whose lse is asked for. */
+static int choose_rows(source *s, fl_row_call *call, ptrdiff_t *shape)
+{
+    static const ptrdiff_t lengths[] = { 1, 2, 3, 5, 15, 16, 17, 64, 65, 4, 0 };
+    static const ptrdiff_t classes[] = { 1, 2, 3, 4, 10, 16, 17, 100, 101, 130, 1001 };
+    const unsigned loss = take(s) % (FL_N_ROW_LOSSES + 1);
+    call->shape.ndim = 1 + (int)(take(s) % (MAX_DIMS - 1));
+    call->shape.length = shape;
+    call->rows = 1;
+    call->classes = shape[call->shape.ndim - 1] = classes[take(s) % (sizeof classes / sizeof *classes)];
+    for (int d = 0; d < call->shape.ndim - 1; d++) {
+        shape[d] = lengths[take(s) % (sizeof lengths / sizeof *lengths)];
+        if (call->rows * shape[d] * call->classes > MAX_SIZE)
+            shape[d] = 1;
+        call->rows *= shape[d];
+    }
+    const fl_table *table = fl_kernels(call->real_bytes);
+    const int allowed = loss < FL_N_ROW_LOSSES ? fl_row_loss_labels((int)loss) : FL_LABELS_either;
+    call->kernel = loss < FL_N_ROW_LOSSES ? table->rows[loss] : table->label_cross_entropy;
+    call->given = allowed == FL_LABELS_rows || (allowed == FL_LABELS_either && take(s) & 1);
+    if (call->given && loss == FL_ROW_LOSS_softmax_cross_entropy)
+        call->kernel = table->label_cross_entropy;
+    for (int i = 0; i < FL_CONSTANTS; i++)
+        call->constants[i] = fl_constant(take_number(s), call->real_bytes);
+    call->scale = take_number(s);
+    return loss == FL_N_ROW_LOSSES || fl_row_loss_is_softmax((int)loss);
+}
+
+static void run_on_rows(source *s, int real_bytes)
+{
+    ptrdiff_t shape[MAX_DIMS], correct, straight_correct;
+    place places[ROW_ARRAYS] = { { 0 } };
+    char *copies[ROW_ARRAYS] = { 0 }, *before[ROW_ARRAYS] = { 0 };
+    fl_row_call call = { .real_bytes = real_bytes };
+    const int softmax = choose_rows(s, &call, shape);
+    const fl_call matrix = { .real_bytes = real_bytes,
+                             .shape = call.shape,
+                             .size = call.rows * call.classes };
+    const fl_call margin = { .real_bytes = real_bytes,
+                             .shape = { call.shape.ndim - 1, shape },
+                             .size = call.rows };
+    const fl_call *frames[] = {
+        call.given ? &matrix : &margin, &matrix, &margin, &matrix, &matrix, &margin, &margin
+    };
+    const unsigned wanted = take(s);
+    double class_weight[1001];
+
+    for (int i = 0; i < ROW_ARRAYS; i++) {
+        const unsigned type = take(s);
+        fl_array *a = row_array(&call, i);
+        a->type = (i < GRAD   ? (int)(type % N_TYPES)
+                   : type & 1 ? FL_F64
+                              : FL_F32) |
+                  (type & 128 ? FL_SWAPPED : 0);
+        if (i >= WEIGHT && !(wanted >> (i - WEIGHT) & 1))
+            continue;
+        if ((i == HESS && !call.grad.data) || (i == LSE && !softmax))
+            continue;
+        if (i == GRAD && type & 64 && !places[SCORES].broadcast && (call.scores.type & ~FL_SWAPPED) >= FL_F32)
+            *a = call.scores; /* in place */
+        else
+            lay_out(s, frames[i], a, &places[i], i >= GRAD);
+    }
+    if (call.given && wanted & 32)
+        for (ptrdiff_t k = 0; k < call.classes; k++)
+            class_weight[k] = numbers[k % 5];
+    call.class_weight = call.given && wanted & 32 ? class_weight : NULL;
+    for (int i = 0; i < ROW_ARRAYS; i++)
+        fill(&places[i], s, (uint32_t)i * 5);
+    if (!call.given && wanted & 64)
+        make_labels(&margin, &call.labels, call.classes);
+
+    fl_row_call straight = call;
+    for (int i = 0; i < ROW_ARRAYS; i++) {
+        const fl_array *a = row_array(&call, i);
+        const int bytes = straight_bytes(&call, i);
+        if (!a->data)
+            continue;
+        copies[i] = room_for((size_t)(frames[i]->size * bytes));
+        *row_array(&straight, i) = (fl_array){ .data = copies[i], .type = bytes == 8 ? FL_F64 : FL_F32 };
+        for (ptrdiff_t k = 0; i < GRAD && k < frames[i]->size; k++)
+            read_element(element(frames[i], a, k), a->type, copies[i] + k * bytes, bytes);
+        if (i >= GRAD && places[i].memory)
+            before[i] = memcpy(room_for(places[i].bytes), places[i].memory, places[i].bytes);
+    }
+    const ptrdiff_t bad = call.given ? -1 : fl_first_bad_label(&call);
+    if (!call.given && bad != fl_first_bad_label(&straight))
+        FAIL("the first bad label is at %td, and elsewhere on contiguous copies", bad);
+    double sum, straight_sum;
+    const int straight_status = fl_run_rows(&straight, &straight_sum, &straight_correct);
+    const int status = fl_run_rows(&call, &sum, &correct);
+
+    if (status != straight_status || !same_real(sum, straight_sum) || correct != straight_correct)
+        FAIL("status %d, sum %a, %td right; %d, %a, %td on contiguous copies", status, sum, correct,
+             straight_status, straight_sum, straight_correct);
+    if (bad >= 0 && !(status & FL_VIOLATED))
+        FAIL("the label of row %td is bad, the status %d", bad, status);
+    for (int i = GRAD; i < ROW_ARRAYS; i++) {
+        const fl_array *a = row_array(&call, i);
+        for (ptrdiff_t k = 0; a->data && k < frames[i]->size; k++) {
+            double got, want = load_real(copies[i] + k * real_bytes, real_bytes);
+            want = item_size(a->type) == 4 ? (float)want : want;
+            read_element(element(frames[i], a, k), a->type, &got, 8);
+            if (!same_real(got, want))
+                FAIL("array %d, element %td: %a, and %a on contiguous copies", i, k, got, want);
+        }
+        if (before[i])
+            check_untouched(frames[i], a, &places[i], before[i]);
+    }
+    for (int i = 0; i < ROW_ARRAYS; i++) {
+        free(places[i].memory);
+        free(copies[i]);
+        free(before[i]);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static int levels;
@@ -240,7 +388,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             levels++;
         fl_set_num_threads(1);
     }
-    fl_select_level(fl_supported_level((int)take(&s) % levels));
+    const unsigned first = take(&s);
+    fl_select_level(fl_supported_level((int)(first & 127) % levels));
+    if (first & 128)
+        return run_on_rows(&s, take(&s) & 1 ? 8 : 4), 0;
     fl_call call = { .real_bytes = take(&s) & 1 ? 8 : 4 };
     const int outputs = choose_kernel(&s, &call, &check, &weights);
     choose_shape(&s, &call, shape);

@@ -86,8 +86,7 @@ static fl_call call_of(const recorded *c, int pass, const ptrdiff_t *n)
 {
     fl_call call = { .kernel = fl_kernels(c->real_bytes)->loss[c->loss][pass],
                      .real_bytes = c->real_bytes,
-                     .ndim = 1,
-                     .shape = n,
+                     .shape = { 1, n },
                      .size = *n,
                      .scale = 1 };
     for (int i = 0; i < FL_CONSTANTS; i++)

@@ -1,0 +1,283 @@
+/* Losses of rows that are sums over the classes, each term a function of its label, its score and the true
+ * class's score: value and derivatives in one sweep. */
+#ifndef FL_ROWSUM_H
+#define FL_ROWSUM_H
+
+#include "softmax.h"
+
+/* y is the label of the class, 0 or 1 for indices; `mine` the true class's score. */
+typedef vgh row_term(real y, real x, real mine, params c);
+typedef int row_domain(real y, real x, params c);
+
+/* Which terms there are, and what they say of the labels. */
+enum {
+    FL_ALL_CLASSES,   /* a term of each class */
+    FL_OTHER_CLASSES, /* of each but the true one, divided by the classes; what pulls them pushes the true one
+                       */
+    FL_DISTRIBUTIONS, /* of each class; rows of labels and scores add up to 1 */
+    FL_TRUE_CLASS,    /* the same where the true class is known: a label of 0 costs nothing */
+};
+
+#define FL_FAR_FROM_ONE R(0.05)
+
+/* A strip while it is swept. */
+typedef struct {
+    strip scores, labels, grad, hess, live; /* live: 1 where there is a class */
+    real mine[FL_LANES], where[FL_LANES], factor[FL_LANES], ones[FL_LANES];
+    int bad[FL_LANES];
+    lane_sums total, pull, bend, score, label; /* of the terms, their derivatives, and the distributions */
+} term_strip;
+
+static FL_INLINE void fl_clear(lane_sums *s)
+{
+    memset(s->sum, 0, sizeof s->sum);
+#if FL_BITS == 64
+    memset(s->low, 0, sizeof s->low);
+#endif
+}
+
+static FL_INLINE void fl_begin(const fl_tile *t, int kind, ptrdiff_t i, real scale, term_strip *s)
+{
+    const int others = kind == FL_OTHER_CLASSES, shares = kind == FL_DISTRIBUTIONS || kind == FL_TRUE_CLASS;
+    const real *weight = t->weight, share = others ? (real)t->classes : R(1);
+    s->scores = fl_strip(t, t->scores, i, R(0));
+    s->labels = t->labels.data ? fl_strip(t, t->labels, i, R(0)) : s->scores; /* not looked at unless given */
+    if (t->grad.data)
+        s->grad = fl_strip(t, t->grad, i, R(0));
+    if (t->hess.data)
+        s->hess = fl_strip(t, t->hess, i, R(0));
+    s->live.n = s->scores.n;
+    s->live.data = s->ones;
+    s->live.group = 0; /* all full groups are alike */
+    fl_clear(&s->total);
+    if (others || kind == FL_TRUE_CLASS)
+        fl_clear(&s->pull), fl_clear(&s->bend);
+    if (shares)
+        fl_clear(&s->score), fl_clear(&s->label);
+    fl_groups_of(t, t->label, i, s->where);
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++) {
+        s->factor[l] = weight[fl_row(t, i, l)] * scale / share;
+        s->ones[l] = R(1);
+        s->live.tail[l] = l < s->scores.n ? R(1) : R(0);
+        s->bad[l] = 0;
+    }
+    for (int l = 0; l < FL_LANES; l++) {
+        const int32_t k = t->label[fl_row(t, i, l)];
+        s->mine[l] = k < 0 ? R(0) : *fl_cell(t, t->scores, fl_row(t, i, l), k);
+    }
+}
+
+static FL_INLINE int fl_end(const fl_tile *t, int kind, ptrdiff_t i, term_strip *s)
+{
+    const int others = kind == FL_OTHER_CLASSES, known = kind == FL_TRUE_CLASS;
+    const real *weight = t->weight;
+    const ptrdiff_t first = fl_row(t, i, 0), left = t->rows - first, rows = t->across ? FL_LANES : 1;
+    real *value = t->value;
+    row_pairs total, pull, bend, score, label;
+    int any = 0;
+
+    if (t->grad.data)
+        fl_flush(t, &s->grad);
+    if (t->hess.data)
+        fl_flush(t, &s->hess);
+    fl_lane_total(t, i, &s->total, &total);
+#pragma omp simd
+    for (ptrdiff_t l = 0; l < rows; l++) {
+        const real w = weight[first + l];
+        const pair sum = FL_AT(total, first + l),
+                   mean = others ? fl_quotient(sum, fl_exact((real)t->classes)) : sum;
+        value[first + l] = w == R(0) ? R(0) : w * fl_rounded(mean);
+    }
+    for (int l = 0; l < FL_LANES; l++)
+        any |= s->bad[l] & (weight[fl_row(t, i, l)] != R(0)) & (!t->across | (l < left));
+    if (kind == FL_DISTRIBUTIONS || known) {
+        fl_lane_total(t, i, &s->score, &score);
+        if (!known)
+            fl_lane_total(t, i, &s->label, &label);
+        for (ptrdiff_t row = first; row < first + rows; row++) {
+            const int off = (fl_fabs(score.hi[row] - R(1)) > FL_FAR_FROM_ONE) |
+                            (known ? 0 : fl_fabs(label.hi[row] - R(1)) > FL_FAR_FROM_ONE);
+            any |= off & (weight[row] != R(0)) & (row < t->rows);
+            if (known && score.hi[row] != score.hi[row] && weight[row] != R(0))
+                value[row] = score.hi[row]; /* a NaN of another class */
+        }
+    }
+    if (!(others || known) || !t->grad.data)
+        return any;
+    fl_lane_total(t, i, &s->pull, &pull);
+    if (t->hess.data)
+        fl_lane_total(t, i, &s->bend, &bend);
+    for (ptrdiff_t l = 0; l < rows && l < left; l++) {
+        const ptrdiff_t row = first + l;
+        if (weight[row] == R(0) || t->label[row] < 0)
+            continue;
+        *fl_cell(t, t->grad, row, t->label[row]) = -s->factor[l] * fl_rounded(FL_AT(pull, row));
+        if (t->hess.data)
+            *fl_cell(t, t->hess, row, t->label[row]) = s->factor[l] * fl_rounded(FL_AT(bend, row));
+    }
+    return any;
+}
+
+/* Beginning and end of a strip are compiled once for all losses. */
+FL_SWEEP(fl_begin_strip, fl_begin(&way, kind, i, scale, s), int kind, ptrdiff_t i, real scale, term_strip *s)
+FL_SWEEP(fl_end_strip, *violated |= fl_end(&way, kind, i, s), int kind, ptrdiff_t i, term_strip *s,
+         int *violated)
+
+/* The only term, which every lane of a row's strip computes alike. */
+static FL_INLINE void fl_true_term(row_term *f, int derivatives, const fl_tile *t, params c, term_strip *s)
+{
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++) {
+        const vgh term = f(R(1), s->mine[l], s->mine[l], c);
+        const int counts = t->across | (l == 0);
+        s->total.sum[l] = counts ? (double)term.value : 0;
+        if (derivatives)
+            s->pull.sum[l] = counts ? -(double)term.grad : 0;
+        if (derivatives > 1)
+            s->bend.sum[l] = counts ? (double)term.hess : 0;
+    }
+}
+
+static FL_INLINE void fl_strip_true_class(row_term *f, row_domain *violated, int derivatives, int across,
+                                          const fl_tile *t, ptrdiff_t i, params c, real scale, int *any)
+{
+    term_strip s;
+    real few[FL_LANES] = { 0 }; /* a sum of few classes need not be exact to tell whether it is near 1 */
+    FL_NAME(fl_begin_strip)(t, FL_TRUE_CLASS, i, scale, &s);
+    FL_EACH_GROUP(t)
+    {
+        const real *x = FL_GROUP(s.scores); /* what fills up the last group is 0 */
+        real *to = derivatives ? FL_GROUP(s.grad) : NULL, *h = derivatives > 1 ? FL_GROUP(s.hess) : NULL;
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const real zero = s.factor[l] == R(0) ? R(0) : x[l] - x[l]; /* or NaN */
+            s.bad[l] |= violated(R(0), x[l], c);
+            if (across)
+                few[l] += x[l];
+            else
+                fl_lane_add(&s.score, l, fl_exact(x[l]));
+            if (derivatives)
+                to[l] = zero;
+            if (derivatives > 1)
+                h[l] = zero;
+        }
+    }
+    for (int l = 0; l < FL_LANES; l++)
+        s.score.sum[l] = across ? (double)few[l] : s.score.sum[l];
+    fl_true_term(f, derivatives, t, c, &s);
+    FL_NAME(fl_end_strip)(t, FL_TRUE_CLASS, i, &s, any);
+}
+
+static FL_INLINE void fl_strip_terms(row_term *f, row_domain *violated, int kind, int derivatives,
+                                     const fl_tile *t, ptrdiff_t i, params c, real scale, int *any)
+{
+    const int given = t->labels.data != NULL, others = kind == FL_OTHER_CLASSES;
+    term_strip s;
+    FL_NAME(fl_begin_strip)(t, kind, i, scale, &s);
+    FL_EACH_GROUP(t)
+    {
+        const real *x = FL_GROUP(s.scores), *y = FL_GROUP(s.labels), *alive = FL_GROUP(s.live),
+                   here = (real)g;
+        real *to = derivatives ? FL_GROUP(s.grad) : NULL, *h = derivatives > 1 ? FL_GROUP(s.hess) : NULL;
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const int own = s.where[l] == here, none = (alive[l] == R(0)) | (others & own);
+            const real xi = x[l], yi = fl_choose(given, y[l], own ? R(1) : R(0)), factor = s.factor[l];
+            const vgh term = f(yi, xi, s.mine[l], c);
+            fl_lane_add(&s.total, l, fl_exact(none ? R(0) : term.value));
+            s.bad[l] |= violated(yi, xi, c) & (alive[l] != R(0));
+            if (kind == FL_DISTRIBUTIONS) {
+                fl_lane_add(&s.score, l, fl_exact(xi));
+                fl_lane_add(&s.label, l, fl_exact(yi));
+            }
+            if (derivatives) {
+                to[l] = (none | (factor == R(0))) ? R(0) : factor * term.grad;
+                if (others)
+                    fl_lane_add(&s.pull, l, fl_exact(none ? R(0) : term.grad));
+            }
+            if (derivatives > 1) {
+                h[l] = (none | (factor == R(0))) ? R(0) : factor * term.hess;
+                if (others)
+                    fl_lane_add(&s.bend, l, fl_exact(none ? R(0) : term.hess));
+            }
+        }
+    }
+    FL_NAME(fl_end_strip)(t, kind, i, &s, any);
+}
+
+static FL_INLINE int fl_terms(row_term *f, row_domain *violated, int kind, int derivatives, const fl_tile *t,
+                              params c, real scale)
+{
+    int any = 0;
+    for (ptrdiff_t i = 0; i < fl_strips(t); i++)
+        if (kind == FL_TRUE_CLASS && t->across)
+            fl_strip_true_class(f, violated, derivatives, 1, t, i, c, scale, &any);
+        else if (kind == FL_TRUE_CLASS)
+            fl_strip_true_class(f, violated, derivatives, 0, t, i, c, scale, &any);
+        else
+            fl_strip_terms(f, violated, kind, derivatives, t, i, c, scale, &any);
+    return any;
+}
+
+static FL_INLINE int fl_sum_kind(row_term *f, row_domain *violated, int kind, const fl_tile *t,
+                                 const double *k, double scale, double *sum)
+{
+    const params c = { (real)k[0], (real)k[1], (real)k[2], (real)k[3] };
+    const real factor = (real)scale;
+    /* the strips' kind is not worth two copies of every loss */
+    const int any = t->hess.data   ? fl_terms(f, violated, kind, 2, t, c, factor)
+                    : t->grad.data ? fl_terms(f, violated, kind, 1, t, c, factor)
+                                   : fl_terms(f, violated, kind, 0, t, c, factor);
+    *t->correct = 0;
+    *sum = fl_row_sum(t);
+    return any;
+}
+
+/* `labels` of the registry: what there may be. */
+static FL_INLINE int fl_sum_rows(row_term *f, row_domain *violated, int kind, int labels, const fl_tile *t,
+                                 const double *k, double scale, double *sum)
+{
+    if (kind == FL_DISTRIBUTIONS && labels != FL_LABELS_rows && !t->labels.data)
+        return fl_sum_kind(f, violated, FL_TRUE_CLASS, t, k, scale, sum);
+    return fl_sum_kind(f, violated, kind, t, k, scale, sum);
+}
+
+/* max(0, 1 + the largest score of the others - the true class's). Crammer & Singer (2001). */
+static FL_INLINE int fl_rival_rows(const fl_tile *t, double scale, double *sum)
+{
+    const real *weight = t->weight;
+    real *value = t->value;
+    row_sums found;
+    fl_tile way = *t;
+    fl_fill_up(t, &found);
+    for (ptrdiff_t i = 0; i < fl_strips(t); i++)
+        if (t->across) {
+            way.across = 1;
+            fl_find(&way, 1, i, &found);
+        } else {
+            way.across = 0;
+            fl_find(&way, 1, i, &found);
+        }
+    for (ptrdiff_t row = 0; row < t->rows; row++) {
+        const pair gap = fl_plus(fl_sum(found.top[row], -found.mine[row]), fl_exact(R(1)));
+        const real cost = fl_rounded(gap), active = cost > R(0) ? R(1) : cost <= R(0) ? R(0) : cost;
+        const real step = weight[row] == R(0) ? R(0) : weight[row] * (real)scale * active;
+        value[row] = weight[row] == R(0) ? R(0) : weight[row] * (cost <= R(0) ? R(0) : cost);
+        for (ptrdiff_t k = 0; t->grad.data && k < t->classes; k++)
+            *fl_cell(t, t->grad, row, k) = R(0);
+        for (ptrdiff_t k = 0; t->hess.data && k < t->classes; k++)
+            *fl_cell(t, t->hess, row, k) = R(0);
+        if (!t->grad.data)
+            continue;
+        if (found.best[row] >= 0)
+            *fl_cell(t, t->grad, row, found.best[row]) = step;
+        if (t->label[row] >= 0)
+            *fl_cell(t, t->grad, row, t->label[row]) = -step;
+    }
+    *t->correct = 0;
+    *sum = fl_row_sum(t);
+    return 0;
+}
+
+#endif

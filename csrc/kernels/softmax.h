@@ -1,0 +1,342 @@
+/* THE kernels of the softmax of each row. What they know of a loss is one function of the true class's
+ * probability; the sweeps over the classes are the same for all.
+ *
+ * The largest score, `top`, is left out of the sum of exponentials, S = 1 + rest: nothing cancels in 1 - p
+ * where p is close to 1. Exponentials are lifted by 2^FL_LIFT, so that none is subnormal. */
+#ifndef FL_SOFTMAX_H
+#define FL_SOFTMAX_H
+
+#include "strips.h"
+#include "vecmath.h"
+
+/* The true class: its cost -log p, p and q = 1 - p. */
+typedef struct {
+    pair cost, p, q;
+} true_class;
+
+/* A loss f(cost): its value, its first and q times its second derivative, which without the q may be infinite
+ * where q is 0. */
+typedef struct {
+    pair value, slope, bend;
+} link;
+
+typedef link link_function(true_class z, params c);
+
+/* What the sweeps find. */
+typedef struct {
+    real top[FL_TILE_ROWS], mine[FL_TILE_ROWS]; /* the largest score, and the true class's */
+    int32_t best[FL_TILE_ROWS];                 /* the first class that has the top; -1: none */
+    int32_t hit[FL_TILE_ROWS];                  /* the true class is that one */
+    row_pairs own;  /* the true class's exponential, lifted; any if it is the top */
+    row_pairs rest; /* the sum of the other classes' than the top's */
+} row_sums;
+
+/* ---- the first sweep: the largest score ---------------------------------------------------------- */
+
+/* `rivals`: the largest score of the other classes; NaN is the largest then, as no exponential will tell of
+ * it. */
+static FL_INLINE void fl_find(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
+{
+    strip s = fl_strip(t, t->scores, i, -FL_INF);
+    real top[FL_LANES], at[FL_LANES], mine[FL_LANES], where[FL_LANES];
+    fl_groups_of(t, t->label, i, where);
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++) {
+        top[l] = -FL_INF;
+        at[l] = R(-1);
+        mine[l] = FL_NAN;
+    }
+    FL_EACH_GROUP(t)
+    {
+        const real *x = FL_GROUP(s), here = (real)g;
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const real score = rivals && where[l] == here ? -FL_INF : x[l];
+            const int higher = (score > top[l]) | (rivals & (score != score));
+            top[l] = higher ? score : top[l];
+            at[l] = higher ? here : at[l];
+            if (t->across)
+                mine[l] = where[l] == here ? x[l] : mine[l];
+        }
+    }
+    if (t->across) {
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const ptrdiff_t row = i * FL_LANES + l;
+            sums->top[row] = top[l];
+            sums->mine[row] = mine[l];
+            sums->best[row] = (int32_t)at[l];
+            sums->hit[row] = (where[l] >= R(0)) & (where[l] == at[l]);
+        }
+    } else {
+        const int32_t label = t->label[i];
+        int lane = 0;
+        for (int l = 1; l < FL_LANES; l++)
+            if (top[l] > top[lane] || (top[l] == top[lane] && at[l] < at[lane]) ||
+                (rivals && top[l] != top[l]))
+                lane = l;
+        sums->top[i] = top[lane];
+        sums->mine[i] = label < 0 ? FL_NAN : s.data[label];
+        sums->best[i] = at[lane] < R(0) ? -1 : (int32_t)at[lane] * FL_LANES + lane;
+        sums->hit[i] = label >= 0 && label == sums->best[i];
+    }
+}
+
+/* ---- the second sweep: the sum of the exponentials ------------------------------------------------- */
+
+/* 2^FL_LIFT e^(s - top) */
+static FL_INLINE pair fl_lifted_exp(real s, real top)
+{
+    const real down = top - s;
+    return fl_exp_minus_parts(down, fl_sum_error(top, -s, down)).lifted;
+}
+
+/* Leaves the rounded exponentials in `grad`, if `store`; the top's is left out there as in the sum. They are
+ * rounded for the sum as well unless it is to be `fine`, which takes a tenth longer: cross-entropy is within
+ * 2 ULP without. */
+static FL_INLINE void fl_exponentials(const fl_tile *t, int store, int fine, ptrdiff_t i, row_sums *sums)
+{
+    strip s = fl_strip(t, t->scores, i, -FL_INF);
+    strip out = { 0 };
+    real top[FL_LANES], at[FL_LANES], where[FL_LANES], own[FL_LANES], own_lo[FL_LANES];
+    lane_sums rest = { { 0 }, { 0 } };
+    if (store)
+        out = fl_strip(t, t->grad, i, R(0));
+    fl_lanes_of(t, sums->top, i, top);
+    fl_groups_of(t, sums->best, i, at);
+    fl_groups_of(t, t->label, i, where);
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++)
+        own[l] = own_lo[l] = FL_NAN;
+    FL_EACH_GROUP(t)
+    {
+        const real *x = FL_GROUP(s), here = (real)g;
+        real *to = store ? FL_GROUP(out) : NULL;
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const pair e = fl_select(at[l] == here, fl_exact(R(0)), fl_lifted_exp(x[l], top[l]));
+            fl_lane_add(&rest, l, fine ? e : fl_exact(e.hi));
+            if (t->across) {
+                own[l] = where[l] == here ? e.hi : own[l];
+                own_lo[l] = where[l] == here ? e.lo : own_lo[l];
+            }
+            if (store)
+                to[l] = e.hi;
+        }
+    }
+    if (store)
+        fl_flush(t, &out);
+    if (t->across) {
+        memcpy(sums->own.hi + i * FL_LANES, own, sizeof own);
+        memcpy(sums->own.lo + i * FL_LANES, own_lo, sizeof own_lo);
+    }
+    fl_lane_total(t, i, &rest, &sums->rest);
+}
+
+/* The rows that are computed beside the last ones. */
+static FL_INLINE void fl_fill_up(const fl_tile *t, row_sums *sums)
+{
+    for (ptrdiff_t row = t->rows; row < fl_padded(t); row++) {
+        sums->top[row] = sums->mine[row] = R(0);
+        FL_SET(sums->own, row, fl_exact(R(0)));
+        sums->best[row] = -1;
+        sums->hit[row] = 0;
+        FL_SET(sums->rest, row, fl_exact(R(0)));
+    }
+}
+
+/* Both sweeps, strip by strip while it is in cache. */
+static FL_INLINE void fl_sweep(const fl_tile *t, int store, int fine, row_sums *sums)
+{
+    fl_fill_up(t, sums);
+    for (ptrdiff_t i = 0; i < fl_strips(t); i++) {
+        fl_find(t, 0, i, sums);
+        fl_exponentials(t, store, fine, i, sums);
+    }
+    if (!t->across) {
+#pragma omp simd
+        for (ptrdiff_t row = 0; row < fl_padded(t); row++)
+            FL_SET(sums->own, row, fl_lifted_exp(sums->mine[row], sums->top[row]));
+    }
+}
+
+/* ---- between the sweeps: what a row costs --------------------------------------------------------- */
+
+/* Whether the compiler knows that x is 0. */
+#define FL_IS_ZERO(x) (__builtin_constant_p(x) && (x) == R(0))
+
+#define FL_LIFTED_ONE fl_from_bits((bits)(FL_BIAS + FL_LIFT) << FL_MANTISSA)
+
+static FL_INLINE pair fl_pair_lowered(pair a) { return fl_pair(fl_lowered(a.hi), fl_lowered(a.lo)); }
+
+/* The factors of the last sweep, by row: exponentials e have the derivatives (e first) unit and
+ * (e second) unit (bend e + slope) down. Small bend and slope are lifted, and `down` is what they come down
+ * by. */
+typedef struct {
+    row_pairs first, second, slope;
+    real unit[FL_TILE_ROWS], bend[FL_TILE_ROWS], down[FL_TILE_ROWS];
+    real grad_mine[FL_TILE_ROWS], grad_top[FL_TILE_ROWS], hess_mine[FL_TILE_ROWS], hess_top[FL_TILE_ROWS];
+} factors;
+
+static FL_INLINE void fl_link(link_function *f, int fine, int derivatives, const fl_tile *t,
+                              const row_sums *s, params c, real scale, factors *out)
+{
+    const real *weight = t->weight;
+    real *value = t->value, *lse = t->lse;
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < fl_padded(t); i++) {
+        const real top = s->top[i], mine = s->mine[i], one = FL_LIFTED_ONE, w = weight[i], wf = w * scale;
+        const int hit = s->hit[i], absent = w == R(0);
+        const pair rest = FL_AT(s->rest, i), none = fl_exact(R(0));
+        const pair log_sum = fl_log_of(fl_one_plus(fl_pair_lowered(rest)));
+        const pair inverse = fl_inverse(fl_plus(fl_exact(one), rest)), p_top = fl_scale(one, inverse);
+        const pair exact = fl_pair(s->own.hi[i], fine ? s->own.lo[i] : R(0)),
+                   own = fl_select(hit, fl_exact(one), exact);
+        const pair left = fl_plus(fl_plus(fl_exact(one), fl_negative(own)), rest);
+        const pair others = fl_select(hit, rest, fl_fast_sum(left.hi, left.lo));
+        const pair gap = fl_select(hit, none, fl_sum(top, -mine));
+        const true_class z = { fl_plus(gap, log_sum), fl_times(own, inverse), fl_times(others, inverse) };
+        const link k = f(z, c);
+        value[i] = absent ? R(0) : w * fl_rounded(k.value);
+        lse[i] = fl_rounded(fl_plus(fl_exact(top), log_sum));
+        if (derivatives) {
+            const pair grad = fl_times(fl_scale(wf, k.slope), p_top),
+                       factor = derivatives > 1 ? fl_scale(wf, p_top) : grad;
+            const int steep = fl_fabs(factor.hi) > R(1); /* lowered before the product, or after it */
+            const pair first = fl_select(steep, fl_pair_lowered(grad), grad);
+            FL_SET(out->first, i, first);
+            out->unit[i] = steep ? R(1) : fl_lowered(R(1));
+            out->grad_mine[i] = absent ? R(0) : -wf * fl_times_rounded(k.slope, z.q);
+            out->grad_top[i] = absent ? R(0) : fl_rounded(grad);
+            if (derivatives > 1) {
+                const pair second = fl_select(steep, fl_pair_lowered(factor), factor);
+                const int straight = FL_IS_ZERO(k.bend.hi); /* cross-entropy: one division less */
+                const pair share = straight ? none : fl_select(others.hi == R(0), none, fl_inverse(others));
+                const pair q_top = fl_times(rest, inverse);
+                const int flat = fl_fabs(k.slope.hi) < R(1), slight = fl_fabs(k.bend.hi) < R(1);
+                const real lift = flat ? one : R(1);
+                const pair slope = fl_scale(lift, k.slope),
+                           turn = straight ? none : fl_times(fl_scale(lift, k.bend), share);
+                const pair turn_top = straight ? none
+                                               : fl_select(slight, fl_times(fl_scale(one, k.bend), share),
+                                                           fl_scale(one, fl_times(k.bend, share)));
+                FL_SET(out->second, i, second);
+                FL_SET(out->slope, i, slope);
+                out->bend[i] = fl_rounded(fl_plus(turn, fl_negative(fl_times(slope, inverse))));
+                out->down[i] = flat ? fl_lowered(R(1)) : R(1);
+                out->hess_mine[i] =
+                    absent ? R(0) : wf * fl_times_rounded(z.q, fl_plus(k.bend, fl_times(k.slope, z.p)));
+                out->hess_top[i] =
+                    absent ? R(0) : wf * fl_times_rounded(p_top, fl_plus(fl_times(k.slope, q_top), turn_top));
+            }
+        }
+    }
+}
+
+/* ---- the last sweep: derivatives ------------------------------------------------------------------ */
+
+/* Over the exponentials in `grad`. What they do not tell are the top, and then the true class, which may be
+ * the top. */
+static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine, ptrdiff_t i,
+                                           const row_sums *sums, const factors *f)
+{
+    strip grad = fl_strip(t, t->grad, i, R(0)), hess = { 0 };
+    const real *weight = t->weight;
+    real at[FL_LANES], where[FL_LANES];
+    factors lane;
+    fl_groups_of(t, sums->best, i, at);
+    fl_groups_of(t, t->label, i, where);
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++) {
+        const ptrdiff_t row = fl_row(t, i, l);
+        FL_SET(lane.first, l, FL_AT(f->first, row));
+        lane.unit[l] = weight[row] == R(0) ? R(0) : f->unit[row];
+        lane.grad_mine[l] = f->grad_mine[row], lane.grad_top[l] = f->grad_top[row];
+        if (bends) {
+            FL_SET(lane.second, l, FL_AT(f->second, row));
+            FL_SET(lane.slope, l, FL_AT(f->slope, row));
+            lane.bend[l] = f->bend[row], lane.down[l] = f->down[row];
+            lane.hess_mine[l] = f->hess_mine[row], lane.hess_top[l] = f->hess_top[row];
+        }
+    }
+    if (bends)
+        hess = fl_strip(t, t->hess, i, R(0));
+    FL_EACH_GROUP(t)
+    {
+        const real here = (real)g;
+        real *x = FL_GROUP(grad), *h = bends ? FL_GROUP(hess) : NULL;
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const int absent = lane.unit[l] == R(0), top = at[l] == here, mine = where[l] == here;
+            const real e = x[l], unit = lane.unit[l];
+            const real first = fl_fma(e, lane.first.hi[l], e * lane.first.lo[l]) * unit;
+            const real slope = mine ? lane.grad_mine[l] : top ? lane.grad_top[l] : first;
+            if (bends) {
+                const pair share = fl_scale(e, FL_AT(lane.second, l)), slopes = FL_AT(lane.slope, l);
+                const pair turn = fl_sum(slopes.hi, fl_fma(lane.bend[l], e, slopes.lo));
+                const pair lowered = fl_pair(share.hi * unit, share.lo * unit);
+                const real flat = fl_rounded(share) * unit * fl_fma(lane.bend[l], e, slopes.hi);
+                const real bend = (fine ? fl_times_rounded(lowered, turn) : flat) * lane.down[l];
+                const real curve = mine ? lane.hess_mine[l] : top ? lane.hess_top[l] : bend;
+                h[l] = absent ? R(0) : curve;
+            }
+            x[l] = absent ? R(0) : slope;
+        }
+    }
+    fl_flush(t, &grad);
+    if (bends)
+        fl_flush(t, &hess);
+}
+
+static FL_INLINE void fl_derivatives(const fl_tile *t, int bends, int fine, const row_sums *sums,
+                                     const factors *f)
+{
+    for (ptrdiff_t i = 0; i < fl_strips(t); i++)
+        fl_strip_derivatives(t, bends, fine, i, sums, f);
+}
+
+/* ---- a tile --------------------------------------------------------------------------------------- */
+
+FL_SWEEP(fl_sum_exponentials, fl_sweep(&way, 0, 0, sums), row_sums *sums)
+FL_SWEEP(fl_store_exponentials, fl_sweep(&way, 1, 0, sums), row_sums *sums)
+FL_SWEEP(fl_sum_finely, fl_sweep(&way, 0, 1, sums), row_sums *sums)
+FL_SWEEP(fl_store_finely, fl_sweep(&way, 1, 1, sums), row_sums *sums)
+FL_SWEEP(fl_grad_rows, fl_derivatives(&way, 0, 0, sums, f), const row_sums *sums, const factors *f)
+FL_SWEEP(fl_hess_rows, fl_derivatives(&way, 1, 0, sums, f), const row_sums *sums, const factors *f)
+FL_SWEEP(fl_hess_finely, fl_derivatives(&way, 1, 1, sums, f), const row_sums *sums, const factors *f)
+
+static FL_INLINE double fl_finish_rows(const fl_tile *t, const row_sums *sums)
+{
+    const real *weight = t->weight;
+    int correct = 0;
+    for (ptrdiff_t row = 0; row < t->rows; row++)
+        correct += sums->hit[row] & (weight[row] != R(0)) & (sums->rest.hi[row] < FL_INF); /* not NaN */
+    *t->correct = correct;
+    return fl_row_sum(t);
+}
+
+static FL_INLINE int fl_softmax_rows(link_function *f, int fine, const fl_tile *t, const double *k,
+                                     double scale, double *sum)
+{
+    const params c = { (real)k[0], (real)k[1], (real)k[2], (real)k[3] };
+    row_sums sums;
+    factors out;
+
+    if (!t->grad.data) {
+        (fine ? FL_NAME(fl_sum_finely) : FL_NAME(fl_sum_exponentials))(t, &sums);
+        fl_link(f, fine, 0, t, &sums, c, (real)scale, &out);
+    } else {
+        (fine ? FL_NAME(fl_store_finely) : FL_NAME(fl_store_exponentials))(t, &sums);
+        if (t->hess.data) {
+            fl_link(f, fine, 2, t, &sums, c, (real)scale, &out);
+            (fine ? FL_NAME(fl_hess_finely) : FL_NAME(fl_hess_rows))(t, &sums, &out);
+        } else {
+            fl_link(f, fine, 1, t, &sums, c, (real)scale, &out);
+            FL_NAME(fl_grad_rows)(t, &sums, &out);
+        }
+    }
+    *sum = fl_finish_rows(t, &sums);
+    return 0;
+}
+
+#endif

@@ -1,0 +1,159 @@
+/* Tiles and strips: how a kernel of rows walks over some rows of numbers, and adds up along each.
+ *
+ * A tile is some rows, swept in strips: a strip is groups of FL_LANES scores. `across`: lane l of group k is
+ * class k of the strip's row l, so that few classes fill the vectors, too. Otherwise a strip is one row,
+ * class k in lane k % FL_LANES of group k / FL_LANES, and the lanes are brought together after the sweep. */
+#ifndef FL_STRIPS_H
+#define FL_STRIPS_H
+
+#include "../fastloss.h"
+#include "pair.h"
+#include "pointwise.h"
+
+#include <string.h>
+
+/* Numbers of each row. */
+typedef struct {
+    real hi[FL_TILE_ROWS], lo[FL_TILE_ROWS];
+} row_pairs;
+
+#define FL_AT(pairs, i) fl_pair((pairs).hi[i], (pairs).lo[i])
+#define FL_SET(pairs, i, x) (pairs).hi[i] = (x).hi, (pairs).lo[i] = (x).lo
+
+static FL_INLINE ptrdiff_t fl_strips(const fl_tile *t)
+{
+    return t->across ? (t->rows + FL_LANES - 1) / FL_LANES : t->rows;
+}
+
+/* The row that lane l of a strip belongs to. */
+static FL_INLINE ptrdiff_t fl_row(const fl_tile *t, ptrdiff_t strip, int l)
+{
+    return t->across ? strip * FL_LANES + l : strip;
+}
+
+/* The groups in which the lanes of a strip meet the classes of its rows; -1: never. In `real`, exact for 2^24
+ * groups. */
+static FL_INLINE void fl_groups_of(const fl_tile *t, const int32_t *classes, ptrdiff_t strip, real *groups)
+{
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++)
+        groups[l] = t->across ? (real)classes[strip * FL_LANES + l] : R(-1);
+    if (!t->across && classes[strip] >= 0)
+        groups[classes[strip] % FL_LANES] = (real)(classes[strip] / FL_LANES);
+}
+
+/* Of numbers by row, those of the lanes of a strip. */
+static FL_INLINE void fl_lanes_of(const fl_tile *t, const real *numbers, ptrdiff_t strip, real *lanes)
+{
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++)
+        lanes[l] = numbers[fl_row(t, strip, l)];
+}
+
+static FL_INLINE real *fl_cell(const fl_tile *t, fl_rows m, ptrdiff_t row, ptrdiff_t k)
+{
+    real *data = m.data;
+    return t->across ? data + row / FL_LANES * m.strip + k * m.group + row % FL_LANES
+                     : data + row * m.strip + k;
+}
+
+/* A matrix's strip while it is swept. A row's last group, where it is not full, is swept in `tail`. */
+typedef struct {
+    real *data;
+    ptrdiff_t group, n; /* n: lanes of the last group that are classes, FL_LANES if it is full */
+    real tail[FL_LANES];
+} strip;
+
+static FL_INLINE ptrdiff_t fl_groups(const fl_tile *t)
+{
+    return t->across ? t->classes : (t->classes + FL_LANES - 1) / FL_LANES;
+}
+
+static FL_INLINE strip fl_strip(const fl_tile *t, fl_rows m, ptrdiff_t i, real filler)
+{
+    strip s = {
+        (real *)m.data + i * m.strip, m.group, t->across ? FL_LANES : (t->classes - 1) % FL_LANES + 1, { 0 }
+    };
+    if (s.n < FL_LANES)
+        for (ptrdiff_t l = 0; l < FL_LANES; l++)
+            s.tail[l] = l < s.n ? s.data[t->classes - s.n + l] : filler;
+    return s;
+}
+
+/* The compiler must not see that there are two places: it would choose between them for each element, and
+ * leave the loop scalar. */
+static FL_INLINE real *fl_group(strip *s, ptrdiff_t g, int last)
+{
+    real *group = last && s->n < FL_LANES ? s->tail : s->data + g * s->group;
+    __asm__ volatile("" : "+r"(group));
+    return group;
+}
+
+#define FL_EACH_GROUP(t) for (ptrdiff_t g = 0, last = fl_groups(t) - 1; g <= last; g++)
+#define FL_GROUP(s) fl_group(&(s), g, g == last)
+
+static FL_INLINE void fl_flush(const fl_tile *t, const strip *s)
+{
+    if (s->n < FL_LANES)
+        for (ptrdiff_t l = 0; l < s->n; l++)
+            s->data[t->classes - s->n + l] = s->tail[l];
+}
+
+/* Of the lanes to the strip's rows. */
+static FL_INLINE void fl_lane_total(const fl_tile *t, ptrdiff_t i, lane_sums *s, row_pairs *out)
+{
+    for (int width = FL_LANES / 2; width && !t->across; width /= 2)
+        for (int l = 0; l < width; l++) {
+            const double a = s->sum[l], b = s->sum[l + width], sum = a + b;
+#if FL_BITS == 64
+            s->low[l] += s->low[l + width] + fl_sum_error(a, b, sum);
+#endif
+            s->sum[l] = sum;
+        }
+    real *hi = out->hi + fl_row(t, i, 0), *lo = out->lo + fl_row(t, i, 0);
+#pragma omp simd
+    for (int l = 0; l < (t->across ? FL_LANES : 1); l++) {
+#if FL_BITS == 32
+        const real high = (real)s->sum[l], low = (real)(s->sum[l] - (double)high);
+        hi[l] = high;
+        lo[l] = high < FL_INF ? low : R(0);
+#else
+        const pair total = fl_fast_sum(s->sum[l], s->low[l]);
+        const int finite = s->sum[l] < FL_INF;
+        hi[l] = finite ? total.hi : s->sum[l];
+        lo[l] = finite ? total.lo : R(0);
+#endif
+    }
+}
+
+/* Rows with a lane in the last strip of rows that are computed side by side. */
+static FL_INLINE ptrdiff_t fl_padded(const fl_tile *t)
+{
+    return (t->rows + FL_LANES - 1) / FL_LANES * FL_LANES;
+}
+
+/* The sweeps are compiled once for all losses, and apart for the two kinds of strips: `body` sees a copy
+ * `way` of the tile of which the compiler knows the kind. */
+#define FL_SWEEP(name, body, ...)                                                      \
+    static __attribute__((noinline)) void FL_NAME(name)(const fl_tile *t, __VA_ARGS__) \
+    {                                                                                  \
+        fl_tile way = *t;                                                              \
+        if (t->across) {                                                               \
+            way.across = 1;                                                            \
+            body;                                                                      \
+        } else {                                                                       \
+            way.across = 0;                                                            \
+            body;                                                                      \
+        }                                                                              \
+    }
+
+static FL_INLINE double fl_row_sum(const fl_tile *t)
+{
+    const real *value = t->value;
+    lane_sums total = { { 0 }, { 0 } };
+    for (ptrdiff_t row = 0; row < t->rows; row++)
+        fl_lane_add(&total, row % FL_LANES, fl_exact(value[row]));
+    return fl_all_lanes(&total);
+}
+
+#endif
