@@ -43,9 +43,7 @@ static FL_INLINE void fl_collision_sums(const fl_tile *t, ptrdiff_t i, collision
     strip s = fl_strip(t, t->scores, i, -FL_INF);
     real top[FL_LANES], at[FL_LANES];
     lane_sums rest = { { 0 }, { 0 } }, squares = rest;
-    for (int l = 0; l < FL_LANES; l++) {
-        top[l] = out->sums.top[fl_row(t, i, l)];
-    }
+    fl_lanes_of(t, out->sums.top, i, top);
     fl_groups_of(t, out->sums.best, i, at);
     FL_EACH_GROUP(t)
     {
@@ -129,7 +127,6 @@ static FL_INLINE void fl_collision_strip(const fl_tile *t, int bends, ptrdiff_t 
         hess = fl_strip(t, t->hess, i, R(0));
     for (int l = 0; l < FL_LANES; l++) {
         const ptrdiff_t row = fl_row(t, i, l);
-        top[l] = sums->top[row];
         FL_SET(lane.share, l, FL_AT(f->share, row));
         lane.factor[l] = f->factor[row], lane.unit[l] = f->unit[row];
         lane.grad_mine[l] = f->grad_mine[row], lane.grad_top[l] = f->grad_top[row];
@@ -141,6 +138,7 @@ static FL_INLINE void fl_collision_strip(const fl_tile *t, int bends, ptrdiff_t 
         FL_SET(lane.h2, l, FL_AT(f->h2, row));
         FL_SET(lane.h3, l, FL_AT(f->h3, row));
     }
+    fl_lanes_of(t, sums->top, i, top);
     fl_groups_of(t, sums->best, i, at);
     fl_groups_of(t, t->label, i, where);
     FL_EACH_GROUP(t)
