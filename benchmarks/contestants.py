@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -41,8 +42,8 @@ def by_fastloss(loss: str, method: str, y: Array, p: Array, threads: int) -> Ent
 
 def overwriting(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
     """The same without the time in which the system hands out memory."""
-    out = np.empty_like(p)
-    return Entry(lambda y, p: getattr(fl.get(loss), method)(y, p, out=out), y, p, tuple)
+    entry, out = by_fastloss(loss, method, y, p, threads), np.empty_like(p)
+    return entry._replace(function=partial(entry.function, out=out))
 
 
 # ---- NumPy ------------------------------------------------------------------------------------------
@@ -308,6 +309,8 @@ def prepare(row: Row, y: Array, p: Any, names: Collection[str] = tuple(LIBRARIES
     if row.against:
         name, make = AGAINST[row.against]
         libraries = {"fastloss": by_fastloss, name: make}
+    if row.out:
+        libraries = {**libraries, "fastloss": overwriting}
     entries = {
         name: make(row.loss, row.method, y, p, row.threads)
         for name, make in libraries.items()

@@ -83,7 +83,7 @@ def peaks(row: Row, names: Iterable[str], scale: float) -> dict[str, float]:
 
 def measure_row(row: Row, rounds: int, seconds: float, scale: float) -> dict[str, Any]:
     """Check that all contestants agree, time them, and judge the row by its targets."""
-    from contestants import check, overwriting, prepare
+    from contestants import check, prepare
     from measure import copiers, interleave, median, readers, times_as_fast
 
     y, p = inputs(row, min(row.n, max(1, CHECKED // row.classes)))
@@ -92,14 +92,11 @@ def measure_row(row: Row, rounds: int, seconds: float, scale: float) -> dict[str
     if row.n > len(y):
         y, p = inputs(row, row.n)
         entries = prepare(row, y, p)
-    ours = "fastloss"
     if row.of_memory is not None and row.method == "value":
         entries |= readers(y, p, row.threads)
         moved = y.nbytes + p.nbytes
     elif row.of_memory is not None:
-        ours = "fastloss, out="
         entries |= copiers(p, row.threads)
-        entries[ours] = overwriting(row.loss, row.method, y, p, row.threads)
         moved = 2 * p.nbytes
     samples = interleave(entries, rounds, seconds)
 
@@ -111,7 +108,7 @@ def measure_row(row: Row, rounds: int, seconds: float, scale: float) -> dict[str
         judged["time"] = result["seconds"]["fastloss"] <= row.at_most * 1e-6
     if row.of_memory is not None:
         best = min((name for name in samples if name.startswith("memory")), key=result["seconds"].__getitem__)
-        reached = times_as_fast(samples, ours, best)
+        reached = times_as_fast(samples, "fastloss", best)
         result["memory"] = {"by": best, "GB/s": moved / result["seconds"][best] / 1e9, "reached": reached}
         judged["memory"] = reached >= row.of_memory
     if row.less_memory is not None and "PyTorch" in samples and sys.platform == "linux":

@@ -56,19 +56,25 @@ typedef struct {
  * and what there is one of per row are filled up to whole strips. Otherwise a row is a strip, its classes in
  * groups. */
 typedef struct {
-    int across;
+    int across, valued; /* valued: value and the sum are wanted */
     ptrdiff_t rows, classes;
     fl_rows scores, grad, hess;   /* grad may be scores; hess needs grad */
     fl_rows labels, class_weight; /* probabilities, and by what they are multiplied, in one strip */
     const int32_t *label;         /* of each row the true class, -1 for none */
     const void *weight;           /* of each row; one of weight 0 is absent */
-    void *value, *lse;            /* of each row */
+    void *value, *lse;            /* of each row; lse NULL: absent */
     int *correct;                 /* rows whose first largest score is the true class's */
 } fl_tile;
 
 /* Sets *sum to the sum of the rows' values. `scale` multiplies the derivatives. Returns whether a label or
  * a score lies outside the loss's domain. */
 typedef int fl_row_kernel(const fl_tile *tile, const double *constants, double scale, double *sum);
+
+/* n rows, `step` bytes from one to the next, of `classes` elements, `stride` bytes from one to the next; and
+ * strips across them, one behind the other, which are read or written. Lanes that have no row are not
+ * touched. */
+typedef void fl_exchange_kernel(char *rows, ptrdiff_t step, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t classes,
+                                char *strips);
 
 typedef enum {
 #define LOSS(name, domain)
@@ -84,7 +90,8 @@ typedef struct {
     fl_kernel *loss[FL_N_LOSSES][FL_N_PASSES];
     fl_kernel *sgd[FL_N_SGD];
     fl_row_kernel *rows[FL_N_ROW_LOSSES];
-    fl_row_kernel *label_cross_entropy; /* softmax_cross_entropy with labels other than a class */
+    fl_row_kernel *label_cross_entropy;   /* softmax_cross_entropy with labels other than a class */
+    fl_exchange_kernel *gather, *scatter; /* from rows to strips, and back */
     fl_kernel *sum; /* of its first input, times the weights; violated where that is not finite */
 } fl_table;
 
@@ -183,8 +190,8 @@ typedef struct {
 
 enum { FL_MAX_CLASSES = 1 << 28 };
 
-/* As fl_run. Returns FL_VIOLATED where a label is no class or the domain is left, FL_NO_MEMORY before
- * anything is written. */
+/* As fl_run; beside a Hessian there may be no sum unless the values are wanted. Returns FL_VIOLATED where a
+ * label is no class or the domain is left, FL_NO_MEMORY before anything is written. */
 int fl_run_rows(const fl_row_call *call, double *sum, ptrdiff_t *correct);
 
 /* The first row, in C order, whose label is no class though the row counts; -1 for none, or if

@@ -5,6 +5,7 @@
 #include "kernels/labels.h"
 #include "kernels/rowsum.h"
 #include "kernels/sgd.h"
+#include "kernels/transpose.h"
 #include "losses/binary.h"
 #include "losses/count.h"
 #include "losses/multiclass.h"
@@ -60,6 +61,15 @@ SGD(sgd_plain, 0, 0)
 SGD(sgd_momentum, 1, 0)
 SGD(sgd_nesterov, 1, 1)
 
+#define EXCHANGE(name, scattering)                                                                          \
+    static void FL_NAME(name)(char *rows, ptrdiff_t step, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t classes, \
+                              char *strips)                                                                 \
+    {                                                                                                       \
+        fl_exchange_all(scattering, rows, step, stride, n, classes, strips);                                \
+    }
+EXCHANGE(gather, 0)
+EXCHANGE(scatter, 1)
+
 static FL_INLINE vgh identity(real y, real p, params c)
 {
     (void)p, (void)c;
@@ -95,5 +105,7 @@ const fl_table FL_NAME(fl_table) = {
     },
     .label_cross_entropy = FL_NAME(label_cross_entropy),
     .sgd = { FL_NAME(sgd_plain), FL_NAME(sgd_momentum), FL_NAME(sgd_nesterov) },
+    .gather = FL_NAME(gather),
+    .scatter = FL_NAME(scatter),
     .sum = FL_NAME(sum),
 };

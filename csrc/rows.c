@@ -2,7 +2,6 @@
 #include "fastloss.h"
 #include "pack.h"
 #include "team.h"
-#include "transpose.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -24,6 +23,7 @@ typedef enum { SCORES, LABELS, GRAD, HESS, MATRICES, INPUTS = GRAD } matrix;
 /* How the threads see a call: `direct` are the matrices that kernels can read and write where they are. */
 typedef struct {
     const fl_row_call *call;
+    const fl_table *kernels;
     const fl_array *matrix[MATRICES];
     fl_shape rows; /* the shape without the classes */
     int used[MATRICES], direct[MATRICES];
@@ -90,12 +90,12 @@ static fl_rows lanes_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n
         if (p.step == size && n % FL_LANES == 0)
             return (fl_rows){ p.at, stride / size, FL_LANES };
         if (m < INPUTS)
-            fl_gather((int)size, p.at, p.step, stride, n, classes, tile);
+            job->kernels->gather(p.at, p.step, stride, n, classes, tile);
         return copy;
     }
     if (m < INPUTS) {
         fl_pack(&call->shape, (int)size, a, row * classes, n * classes, packed);
-        fl_gather((int)size, packed, classes * size, size, n, classes, tile);
+        job->kernels->gather(packed, classes * size, size, n, classes, tile);
     }
     return copy;
 }
@@ -107,10 +107,10 @@ static void lanes_back(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n,
     const ptrdiff_t size = call->real_bytes, classes = call->classes;
     const place p = locate(call, a, row);
     if (job->direct[m] && p.run >= n) {
-        fl_scatter((int)size, p.at, p.step, job->class_stride[m], n, classes, tile);
+        job->kernels->scatter(p.at, p.step, job->class_stride[m], n, classes, tile);
         return;
     }
-    fl_scatter((int)size, packed, classes * size, size, n, classes, tile);
+    job->kernels->scatter(packed, classes * size, size, n, classes, tile);
     fl_unpack(&call->shape, (int)size, a, row * classes, n * classes, packed);
 }
 
@@ -225,6 +225,7 @@ static int run_tile(const row_job *job, ptrdiff_t row, ptrdiff_t n, char *room, 
             fill_up(tiles[i], n, call->classes, size);
     }
     const fl_tile tile = { .across = job->across,
+                           .valued = !call->hess.data || call->value.data,
                            .rows = n,
                            .classes = call->classes,
                            .scores = view[SCORES],
@@ -235,7 +236,7 @@ static int run_tile(const row_job *job, ptrdiff_t row, ptrdiff_t n, char *room, 
                            .label = m.label,
                            .weight = m.weight,
                            .value = m.value,
-                           .lse = m.lse,
+                           .lse = call->lse.data ? m.lse : NULL,
                            .correct = correct };
     status |= call->kernel(&tile, call->constants, call->scale, sum) ? FL_VIOLATED : 0;
     for (int i = INPUTS; i < MATRICES; i++)
@@ -284,6 +285,7 @@ static void leave(fl_room *room) { (void)room; }
 static void prepare(row_job *job, const fl_row_call *call)
 {
     job->call = call;
+    job->kernels = fl_kernels(call->real_bytes);
     job->rows = (fl_shape){ call->shape.ndim - 1, call->shape.length };
     job->matrix[SCORES] = &call->scores;
     job->matrix[LABELS] = &call->labels;

@@ -73,7 +73,7 @@ static FL_INLINE void fl_collision_link(collision_function *f, const fl_tile *t,
                                         real scale, collision_factors *out)
 {
     const real *weight = t->weight;
-    real *value = t->value, *lse = t->lse;
+    real *value = t->value;
 #pragma omp simd
     for (ptrdiff_t i = 0; i < fl_padded(t); i++) {
         const real top = s->sums.top[i], mine = s->sums.mine[i], w = weight[i], wf = w * scale;
@@ -101,7 +101,6 @@ static FL_INLINE void fl_collision_link(collision_function *f, const fl_tile *t,
         const int steep = fl_fabs(wf) > R(1); /* lowered before the product, or after it */
         const real factor = steep ? fl_lowered(wf) : wf, unit = steep ? R(1) : fl_lowered(R(1));
         value[i] = w == R(0) ? R(0) : w * fl_rounded(k.value);
-        lse[i] = fl_rounded(fl_plus(fl_exact(top), fl_log_of(sum)));
         FL_SET(out->share, i, share);
         out->factor[i] = factor, out->unit[i] = unit;
         FL_SET(out->g0, i, k.g0);

@@ -27,7 +27,7 @@ static FL_INLINE int fl_strip_labels(const fl_tile *t, int given, ptrdiff_t i, r
                                      label_sums *labels)
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
-    strip label = { 0 }, weight = { 0 }, live = { .n = s.n };
+    strip label = { 0 }, weight = { 0 };
     real top[FL_LANES], at[FL_LANES], where[FL_LANES], ones[FL_LANES];
     int bad[FL_LANES] = { 0 }, violated = 0;
     lane_sums rest = { { 0 }, { 0 } }, mass = rest, cost = rest, spread = rest;
@@ -38,11 +38,7 @@ static FL_INLINE int fl_strip_labels(const fl_tile *t, int given, ptrdiff_t i, r
     fl_lanes_of(t, sums->top, i, top);
     fl_groups_of(t, sums->best, i, at);
     fl_groups_of(t, t->label, i, where);
-    for (int l = 0; l < FL_LANES; l++) {
-        ones[l] = R(1);
-        live.tail[l] = l < s.n ? R(1) : R(0);
-    }
-    live.data = ones; /* of group 0: all full groups are alike */
+    strip live = fl_alive(&s, ones);
     FL_EACH_GROUP(t)
     {
         const real *x = FL_GROUP(s), *alive = FL_GROUP(live), here = (real)g;
@@ -88,7 +84,7 @@ static FL_INLINE void fl_label_values(const fl_tile *t, const row_sums *sums, co
                                       params c, label_factors *out)
 {
     const real *weight = t->weight;
-    real *value = t->value, *lse = t->lse;
+    real *value = t->value;
     const pair keep = fl_sum(R(1), -c.a), even = fl_quotient(fl_exact(c.a), fl_exact((real)t->classes));
 #pragma omp simd
     for (ptrdiff_t i = 0; i < fl_padded(t); i++) {
@@ -113,7 +109,6 @@ static FL_INLINE void fl_label_values(const fl_tile *t, const row_sums *sums, co
         out->square[i] = R(2) * c.b * mass.hi;
         const pair total = fl_plus(own, fl_plus(spread, fl_choose_pair(c.b == R(0), none, penalty)));
         value[i] = w == R(0) ? R(0) : w * fl_rounded(total);
-        lse[i] = fl_rounded(level);
     }
 }
 

@@ -40,15 +40,15 @@ static FL_INLINE void fl_begin(const fl_tile *t, int kind, ptrdiff_t i, real sca
 {
     const int others = kind == FL_OTHER_CLASSES, shares = kind == FL_DISTRIBUTIONS || kind == FL_TRUE_CLASS;
     const real *weight = t->weight, share = others ? (real)t->classes : R(1);
-    s->scores = fl_strip(t, t->scores, i, R(0));
-    s->labels = t->labels.data ? fl_strip(t, t->labels, i, R(0)) : s->scores; /* not looked at unless given */
+    fl_open(t, t->scores, i, R(0), &s->scores);
+    if (t->labels.data)
+        fl_open(t, t->labels, i, R(0), &s->labels);
     if (t->grad.data)
-        s->grad = fl_strip(t, t->grad, i, R(0));
+        fl_open(t, t->grad, i, R(0), &s->grad);
     if (t->hess.data)
-        s->hess = fl_strip(t, t->hess, i, R(0));
-    s->live.n = s->scores.n;
-    s->live.data = s->ones;
-    s->live.group = 0; /* all full groups are alike */
+        fl_open(t, t->hess, i, R(0), &s->hess);
+    if (kind != FL_TRUE_CLASS)
+        s->live = fl_alive(&s->scores, s->ones);
     fl_clear(&s->total);
     if (others || kind == FL_TRUE_CLASS)
         fl_clear(&s->pull), fl_clear(&s->bend);
@@ -58,8 +58,6 @@ static FL_INLINE void fl_begin(const fl_tile *t, int kind, ptrdiff_t i, real sca
 #pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
         s->factor[l] = weight[fl_row(t, i, l)] * scale / share;
-        s->ones[l] = R(1);
-        s->live.tail[l] = l < s->scores.n ? R(1) : R(0);
         s->bad[l] = 0;
     }
     for (int l = 0; l < FL_LANES; l++) {
@@ -177,7 +175,7 @@ static FL_INLINE void fl_strip_terms(row_term *f, row_domain *violated, int kind
     FL_NAME(fl_begin_strip)(t, kind, i, scale, &s);
     FL_EACH_GROUP(t)
     {
-        const real *x = FL_GROUP(s.scores), *y = FL_GROUP(s.labels), *alive = FL_GROUP(s.live),
+        const real *x = FL_GROUP(s.scores), *y = given ? FL_GROUP(s.labels) : x, *alive = FL_GROUP(s.live),
                    here = (real)g;
         real *to = derivatives ? FL_GROUP(s.grad) : NULL, *h = derivatives > 1 ? FL_GROUP(s.hess) : NULL;
 #pragma omp simd

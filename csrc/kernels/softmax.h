@@ -29,13 +29,16 @@ typedef struct {
     int32_t hit[FL_TILE_ROWS];                  /* the true class is that one */
     row_pairs own;  /* the true class's exponential, lifted; any if it is the top */
     row_pairs rest; /* the sum of the other classes' than the top's */
+    row_pairs back; /* of strips that are rows: what makes of the exponentials in `grad` those of s - top */
 } row_sums;
 
 /* ---- the first sweep: the largest score ---------------------------------------------------------- */
 
 /* `rivals`: the largest score of the other classes; NaN is the largest then, as no exponential will tell of
  * it. */
-static FL_INLINE void fl_find(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
+#define FL_HIGHER(score, top, rivals) (((score) > (top)) | ((rivals) & ((score) != (score))))
+
+static FL_INLINE void fl_find_across(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
     real top[FL_LANES], at[FL_LANES], mine[FL_LANES], where[FL_LANES];
@@ -52,34 +55,81 @@ static FL_INLINE void fl_find(const fl_tile *t, int rivals, ptrdiff_t i, row_sum
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
             const real score = rivals && where[l] == here ? -FL_INF : x[l];
-            const int higher = (score > top[l]) | (rivals & (score != score));
+            const int higher = FL_HIGHER(score, top[l], rivals);
             top[l] = higher ? score : top[l];
             at[l] = higher ? here : at[l];
-            if (t->across)
-                mine[l] = where[l] == here ? x[l] : mine[l];
+            mine[l] = where[l] == here ? x[l] : mine[l];
         }
     }
-    if (t->across) {
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++) {
+        const ptrdiff_t row = i * FL_LANES + l;
+        sums->top[row] = top[l];
+        sums->mine[row] = mine[l];
+        sums->best[row] = (int32_t)at[l];
+        sums->hit[row] = (where[l] >= R(0)) & (where[l] == at[l]);
+    }
+}
+
+/* Lanes of several groups in turn: a lane waits for its last comparison longer than for a group. */
+enum { FL_TURNS = 8 };
+
+static FL_INLINE void fl_find_along(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
+{
+    strip s = fl_strip(t, t->scores, i, -FL_INF);
+    real tops[FL_TURNS][FL_LANES], ats[FL_TURNS][FL_LANES], highest[FL_LANES];
+    real *top = tops[0], *at = ats[0];
+    const int32_t label = t->label[i], none = INT32_MAX;
+    int32_t best = none;
+    if (rivals)
+        fl_patch(&s, label, -FL_INF);
+    for (int turn = 0; turn < FL_TURNS; turn++)
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
-            const ptrdiff_t row = i * FL_LANES + l;
-            sums->top[row] = top[l];
-            sums->mine[row] = mine[l];
-            sums->best[row] = (int32_t)at[l];
-            sums->hit[row] = (where[l] >= R(0)) & (where[l] == at[l]);
+            tops[turn][l] = -FL_INF;
+            ats[turn][l] = R(-1);
         }
-    } else {
-        const int32_t label = t->label[i];
-        int lane = 0;
-        for (int l = 1; l < FL_LANES; l++)
-            if (top[l] > top[lane] || (top[l] == top[lane] && at[l] < at[lane]) ||
-                (rivals && top[l] != top[l]))
-                lane = l;
-        sums->top[i] = top[lane];
-        sums->mine[i] = label < 0 ? FL_NAN : s.data[label];
-        sums->best[i] = at[lane] < R(0) ? -1 : (int32_t)at[lane] * FL_LANES + lane;
-        sums->hit[i] = label >= 0 && label == sums->best[i];
+    FL_EACH_GROUP(t)
+    {
+        const real *x = FL_GROUP(s), here = (real)g;
+        real *high = tops[g % FL_TURNS], *where = ats[g % FL_TURNS];
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const int higher = FL_HIGHER(x[l], high[l], rivals);
+            high[l] = higher ? x[l] : high[l];
+            where[l] = higher ? here : where[l];
+        }
     }
+    for (int turn = 1; turn < FL_TURNS; turn++)
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const real other = tops[turn][l], there = ats[turn][l];
+            const int higher =
+                FL_HIGHER(other, top[l], rivals) | ((other == top[l]) & (there >= R(0)) & (there < at[l]));
+            top[l] = higher ? other : top[l];
+            at[l] = higher ? there : at[l];
+        }
+    memcpy(highest, top, sizeof highest);
+    for (int width = FL_LANES / 2; width; width /= 2)
+        for (int l = 0; l < width; l++)
+            highest[l] = FL_HIGHER(highest[l + width], highest[l], rivals) ? highest[l + width] : highest[l];
+    for (int l = 0; l < FL_LANES; l++) {
+        const int first = (top[l] == highest[0]) | (rivals & (top[l] != top[l]));
+        const int32_t k = first & (at[l] >= R(0)) ? (int32_t)at[l] * FL_LANES + l : none;
+        best = k < best ? k : best;
+    }
+    sums->top[i] = highest[0];
+    sums->mine[i] = label < 0 ? FL_NAN : s.data[label];
+    sums->best[i] = best == none ? -1 : best;
+    sums->hit[i] = label >= 0 && label == best;
+}
+
+static FL_INLINE void fl_find(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
+{
+    if (t->across)
+        fl_find_across(t, rivals, i, sums);
+    else
+        fl_find_along(t, rivals, i, sums);
 }
 
 /* ---- the second sweep: the sum of the exponentials ------------------------------------------------- */
@@ -91,6 +141,39 @@ static FL_INLINE pair fl_lifted_exp(real s, real top)
     return fl_exp_minus_parts(down, fl_sum_error(top, -s, down)).lifted;
 }
 
+/* Of a strip that is a row, exponentials are relative to the power of two next to e^top: s - top would take
+ * six operations more, as it has to be known in two parts. From FL_FAR_TOP on it is exact, for every score
+ * whose exponential is not 0 (Sterbenz), and the scores are taken relative to the top. */
+#define FL_FAR_TOP (R(2) * FL_EXP_ZERO)
+
+typedef struct {
+    real centre, floor, lift, unused[2];
+} origin;
+
+static FL_INLINE real fl_centre(real top) { return fl_fabs(top) < FL_FAR_TOP ? R(0) : top; }
+
+static FL_INLINE origin fl_origin(real top)
+{
+    return (origin){ .centre = fl_centre(top),
+                     .floor = top - FL_EXP_ZERO,
+                     .lift = R(FL_LIFT) - fl_exponent(top - fl_centre(top)) };
+}
+
+static FL_INLINE pair fl_relative_exp(real s, origin o)
+{
+    return fl_exp_minus_lifted(fl_exp_reduced(s - o.centre), o.lift, s < o.floor);
+}
+
+/* What makes relative exponentials those of s - top. */
+static FL_INLINE pair fl_from_origin(real top)
+{
+    const real x = top - fl_centre(top), k = fl_exponent(x);
+    const real t = fl_fma(k, -FL_LN2_HI, x), r = fl_fma(k, -FL_LN2_LO, t),
+               r_lo = fl_fma(k, -FL_LN2_LO, t - r);
+    const pair m = fl_mantissa(-r, fl_exp_rest(-r));
+    return fl_select(top == fl_centre(top), fl_exact(R(1)), fl_pair(m.hi, fl_fma(-r_lo, m.hi, m.lo)));
+}
+
 /* Leaves the rounded exponentials in `grad`, if `store`; the top's is left out there as in the sum. They are
  * rounded for the sum as well unless it is to be `fine`, which takes a tenth longer: cross-entropy is within
  * 2 ULP without. */
@@ -98,27 +181,38 @@ static FL_INLINE void fl_exponentials(const fl_tile *t, int store, int fine, ptr
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
     strip out = { 0 };
-    real top[FL_LANES], at[FL_LANES], where[FL_LANES], own[FL_LANES], own_lo[FL_LANES];
+    real top[FL_LANES], centre[FL_LANES], floor[FL_LANES], lift[FL_LANES];
+    real at[FL_LANES], where[FL_LANES], own[FL_LANES], own_lo[FL_LANES];
     lane_sums rest = { { 0 }, { 0 } };
     if (store)
         out = fl_strip(t, t->grad, i, R(0));
-    fl_lanes_of(t, sums->top, i, top);
+    if (!t->across)
+        fl_patch(&s, sums->best[i], -FL_INF);
     fl_groups_of(t, sums->best, i, at);
     fl_groups_of(t, t->label, i, where);
 #pragma omp simd
-    for (int l = 0; l < FL_LANES; l++)
+    for (int l = 0; l < FL_LANES; l++) {
+        top[l] = sums->top[fl_row(t, i, l)];
+        const origin o = fl_origin(top[l]);
+        centre[l] = o.centre, floor[l] = o.floor, lift[l] = o.lift;
         own[l] = own_lo[l] = FL_NAN;
+    }
     FL_EACH_GROUP(t)
     {
         const real *x = FL_GROUP(s), here = (real)g;
         real *to = store ? FL_GROUP(out) : NULL;
+        if (!t->across) /* the next row: the sweep for its top score, all loads, would wait for the memory */
+            for (int line = 0; line < FL_LANES * (int)sizeof(real); line += 64)
+                __builtin_prefetch((const char *)(s.data + t->scores.strip + g * FL_LANES) + line);
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
-            const pair e = fl_select(at[l] == here, fl_exact(R(0)), fl_lifted_exp(x[l], top[l]));
+            const origin o = { .centre = centre[l], .floor = floor[l], .lift = lift[l] };
+            const pair e = !t->across ? fl_relative_exp(x[l], o)
+                                      : fl_select(at[l] == here, fl_exact(R(0)), fl_lifted_exp(x[l], top[l]));
             fl_lane_add(&rest, l, fine ? e : fl_exact(e.hi));
             if (t->across) {
                 own[l] = where[l] == here ? e.hi : own[l];
-                own_lo[l] = where[l] == here ? e.lo : own_lo[l];
+                own_lo[l] = where[l] == here ? (fine ? e.lo : R(0)) : own_lo[l];
             }
             if (store)
                 to[l] = e.hi;
@@ -155,8 +249,15 @@ static FL_INLINE void fl_sweep(const fl_tile *t, int store, int fine, row_sums *
     }
     if (!t->across) {
 #pragma omp simd
-        for (ptrdiff_t row = 0; row < fl_padded(t); row++)
-            FL_SET(sums->own, row, fl_lifted_exp(sums->mine[row], sums->top[row]));
+        for (ptrdiff_t row = 0; row < fl_padded(t); row++) {
+            const pair back = fl_from_origin(sums->top[row]);
+            const pair e = fl_relative_exp(sums->mine[row], fl_origin(sums->top[row]));
+            const pair own = fl_times(fine ? e : fl_exact(e.hi), back);
+            const pair rest = fl_times(FL_AT(sums->rest, row), back);
+            FL_SET(sums->own, row, own);
+            FL_SET(sums->rest, row, rest);
+            FL_SET(sums->back, row, back);
+        }
     }
 }
 
@@ -178,11 +279,12 @@ typedef struct {
     real grad_mine[FL_TILE_ROWS], grad_top[FL_TILE_ROWS], hess_mine[FL_TILE_ROWS], hess_top[FL_TILE_ROWS];
 } factors;
 
-static FL_INLINE void fl_link(link_function *f, int fine, int derivatives, const fl_tile *t,
-                              const row_sums *s, params c, real scale, factors *out)
+/* Not the value with the Hessian: it costs a logarithm, and is hardly ever wanted there. */
+static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *t, const row_sums *s,
+                              params c, real scale, factors *out)
 {
     const real *weight = t->weight;
-    real *value = t->value, *lse = t->lse;
+    real *value = t->value;
 #pragma omp simd
     for (ptrdiff_t i = 0; i < fl_padded(t); i++) {
         const real top = s->top[i], mine = s->mine[i], one = FL_LIFTED_ONE, w = weight[i], wf = w * scale;
@@ -190,15 +292,14 @@ static FL_INLINE void fl_link(link_function *f, int fine, int derivatives, const
         const pair rest = FL_AT(s->rest, i), none = fl_exact(R(0));
         const pair log_sum = fl_log_of(fl_one_plus(fl_pair_lowered(rest)));
         const pair inverse = fl_inverse(fl_plus(fl_exact(one), rest)), p_top = fl_scale(one, inverse);
-        const pair exact = fl_pair(s->own.hi[i], fine ? s->own.lo[i] : R(0)),
-                   own = fl_select(hit, fl_exact(one), exact);
+        const pair own = fl_select(hit, fl_exact(one), FL_AT(s->own, i));
         const pair left = fl_plus(fl_plus(fl_exact(one), fl_negative(own)), rest);
         const pair others = fl_select(hit, rest, fl_fast_sum(left.hi, left.lo));
         const pair gap = fl_select(hit, none, fl_sum(top, -mine));
         const true_class z = { fl_plus(gap, log_sum), fl_times(own, inverse), fl_times(others, inverse) };
         const link k = f(z, c);
-        value[i] = absent ? R(0) : w * fl_rounded(k.value);
-        lse[i] = fl_rounded(fl_plus(fl_exact(top), log_sum));
+        if (derivatives < 2)
+            value[i] = absent ? R(0) : w * fl_rounded(k.value);
         if (derivatives) {
             const pair grad = fl_times(fl_scale(wf, k.slope), p_top),
                        factor = derivatives > 1 ? fl_scale(wf, p_top) : grad;
@@ -249,13 +350,14 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine
 #pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
         const ptrdiff_t row = fl_row(t, i, l);
-        FL_SET(lane.first, l, FL_AT(f->first, row));
+        const pair back = t->across ? fl_exact(R(1)) : FL_AT(sums->back, row);
+        FL_SET(lane.first, l, fl_times(FL_AT(f->first, row), back));
         lane.unit[l] = weight[row] == R(0) ? R(0) : f->unit[row];
         lane.grad_mine[l] = f->grad_mine[row], lane.grad_top[l] = f->grad_top[row];
         if (bends) {
-            FL_SET(lane.second, l, FL_AT(f->second, row));
+            FL_SET(lane.second, l, fl_times(FL_AT(f->second, row), back));
             FL_SET(lane.slope, l, FL_AT(f->slope, row));
-            lane.bend[l] = f->bend[row], lane.down[l] = f->down[row];
+            lane.bend[l] = f->bend[row] * back.hi, lane.down[l] = f->down[row];
             lane.hess_mine[l] = f->hess_mine[row], lane.hess_top[l] = f->hess_top[row];
         }
     }
@@ -267,7 +369,8 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine
         real *x = FL_GROUP(grad), *h = bends ? FL_GROUP(hess) : NULL;
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
-            const int absent = lane.unit[l] == R(0), top = at[l] == here, mine = where[l] == here;
+            const int absent = lane.unit[l] == R(0);
+            const int top = t->across && at[l] == here, mine = t->across && where[l] == here;
             const real e = x[l], unit = lane.unit[l];
             const real first = fl_fma(e, lane.first.hi[l], e * lane.first.lo[l]) * unit;
             const real slope = mine ? lane.grad_mine[l] : top ? lane.grad_top[l] : first;
@@ -286,6 +389,17 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine
     fl_flush(t, &grad);
     if (bends)
         fl_flush(t, &hess);
+    if (t->across || weight[i] == R(0))
+        return;
+    const int32_t best = sums->best[i], label = t->label[i];
+    if (best >= 0)
+        grad.data[best] = f->grad_top[i];
+    if (label >= 0)
+        grad.data[label] = f->grad_mine[i];
+    if (bends && best >= 0)
+        hess.data[best] = f->hess_top[i];
+    if (bends && label >= 0)
+        hess.data[label] = f->hess_mine[i];
 }
 
 static FL_INLINE void fl_derivatives(const fl_tile *t, int bends, int fine, const row_sums *sums,
@@ -305,6 +419,17 @@ FL_SWEEP(fl_grad_rows, fl_derivatives(&way, 0, 0, sums, f), const row_sums *sums
 FL_SWEEP(fl_hess_rows, fl_derivatives(&way, 1, 0, sums, f), const row_sums *sums, const factors *f)
 FL_SWEEP(fl_hess_finely, fl_derivatives(&way, 1, 1, sums, f), const row_sums *sums, const factors *f)
 
+static __attribute__((noinline)) void FL_NAME(fl_lse)(const fl_tile *t, const row_sums *s)
+{
+    real *lse = t->lse;
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < fl_padded(t); i++) {
+        const pair sum = fl_one_plus(fl_pair_lowered(FL_AT(s->rest, i)));
+        lse[i] = fl_rounded(fl_plus(fl_exact(s->top[i]), fl_log_of(sum)));
+    }
+}
+
+/* Returns the sum of the values, where these are wanted. */
 static FL_INLINE double fl_finish_rows(const fl_tile *t, const row_sums *sums)
 {
     const real *weight = t->weight;
@@ -312,7 +437,9 @@ static FL_INLINE double fl_finish_rows(const fl_tile *t, const row_sums *sums)
     for (ptrdiff_t row = 0; row < t->rows; row++)
         correct += sums->hit[row] & (weight[row] != R(0)) & (sums->rest.hi[row] < FL_INF); /* not NaN */
     *t->correct = correct;
-    return fl_row_sum(t);
+    if (t->lse)
+        FL_NAME(fl_lse)(t, sums);
+    return t->valued ? fl_row_sum(t) : 0;
 }
 
 static FL_INLINE int fl_softmax_rows(link_function *f, int fine, const fl_tile *t, const double *k,
@@ -322,18 +449,18 @@ static FL_INLINE int fl_softmax_rows(link_function *f, int fine, const fl_tile *
     row_sums sums;
     factors out;
 
-    if (!t->grad.data) {
-        (fine ? FL_NAME(fl_sum_finely) : FL_NAME(fl_sum_exponentials))(t, &sums);
-        fl_link(f, fine, 0, t, &sums, c, (real)scale, &out);
-    } else {
+    if (t->grad.data)
         (fine ? FL_NAME(fl_store_finely) : FL_NAME(fl_store_exponentials))(t, &sums);
-        if (t->hess.data) {
-            fl_link(f, fine, 2, t, &sums, c, (real)scale, &out);
-            (fine ? FL_NAME(fl_hess_finely) : FL_NAME(fl_hess_rows))(t, &sums, &out);
-        } else {
-            fl_link(f, fine, 1, t, &sums, c, (real)scale, &out);
-            FL_NAME(fl_grad_rows)(t, &sums, &out);
-        }
+    else
+        (fine ? FL_NAME(fl_sum_finely) : FL_NAME(fl_sum_exponentials))(t, &sums);
+    if (!t->grad.data || (t->hess.data && t->valued))
+        fl_link(f, 0, t, &sums, c, (real)scale, &out);
+    if (t->hess.data) {
+        fl_link(f, 2, t, &sums, c, (real)scale, &out);
+        (fine ? FL_NAME(fl_hess_finely) : FL_NAME(fl_hess_rows))(t, &sums, &out);
+    } else if (t->grad.data) {
+        fl_link(f, 1, t, &sums, c, (real)scale, &out);
+        FL_NAME(fl_grad_rows)(t, &sums, &out);
     }
     *sum = fl_finish_rows(t, &sums);
     return 0;

@@ -18,7 +18,11 @@ typedef struct {
 } row_pairs;
 
 #define FL_AT(pairs, i) fl_pair((pairs).hi[i], (pairs).lo[i])
-#define FL_SET(pairs, i, x) (pairs).hi[i] = (x).hi, (pairs).lo[i] = (x).lo
+#define FL_SET(pairs, i, x)                             \
+    do {                                                \
+        const pair set = x;                             \
+        (pairs).hi[i] = set.hi, (pairs).lo[i] = set.lo; \
+    } while (0)
 
 static FL_INLINE ptrdiff_t fl_strips(const fl_tile *t)
 {
@@ -57,11 +61,13 @@ static FL_INLINE real *fl_cell(const fl_tile *t, fl_rows m, ptrdiff_t row, ptrdi
                      : data + row * m.strip + k;
 }
 
-/* A matrix's strip while it is swept. A row's last group, where it is not full, is swept in `tail`. */
+/* A matrix's strip while it is swept. Of a row, its last group is swept in `tail` where it is not full, and
+ * the group of a class that is left out in `patch`. */
 typedef struct {
     real *data;
-    ptrdiff_t group, n; /* n: lanes of the last group that are classes, FL_LANES if it is full */
-    real tail[FL_LANES];
+    ptrdiff_t group, n;             /* n: lanes of the last group that are classes, FL_LANES if it is full */
+    ptrdiff_t short_group, patched; /* -1: none */
+    real tail[FL_LANES], patch[FL_LANES];
 } strip;
 
 static FL_INLINE ptrdiff_t fl_groups(const fl_tile *t)
@@ -69,28 +75,64 @@ static FL_INLINE ptrdiff_t fl_groups(const fl_tile *t)
     return t->across ? t->classes : (t->classes + FL_LANES - 1) / FL_LANES;
 }
 
+static FL_INLINE void fl_open(const fl_tile *t, fl_rows m, ptrdiff_t i, real filler, strip *s)
+{
+    s->data = (real *)m.data + i * m.strip;
+    s->group = m.group;
+    s->n = t->across ? FL_LANES : (t->classes - 1) % FL_LANES + 1;
+    s->short_group = s->patched = -1;
+    if (s->n < FL_LANES) {
+        s->short_group = fl_groups(t) - 1;
+        for (ptrdiff_t l = 0; l < FL_LANES; l++)
+            s->tail[l] = l < s->n ? s->data[t->classes - s->n + l] : filler;
+    }
+}
+
 static FL_INLINE strip fl_strip(const fl_tile *t, fl_rows m, ptrdiff_t i, real filler)
 {
-    strip s = {
-        (real *)m.data + i * m.strip, m.group, t->across ? FL_LANES : (t->classes - 1) % FL_LANES + 1, { 0 }
-    };
-    if (s.n < FL_LANES)
-        for (ptrdiff_t l = 0; l < FL_LANES; l++)
-            s.tail[l] = l < s.n ? s.data[t->classes - s.n + l] : filler;
+    strip s;
+    fl_open(t, m, i, filler, &s);
     return s;
 }
 
-/* The compiler must not see that there are two places: it would choose between them for each element, and
- * leave the loop scalar. */
-static FL_INLINE real *fl_group(strip *s, ptrdiff_t g, int last)
+/* 1 where a strip has a class. `ones` is of any full group: all are alike. */
+static FL_INLINE strip fl_alive(const strip *s, real *ones)
 {
-    real *group = last && s->n < FL_LANES ? s->tail : s->data + g * s->group;
+    strip live = { .data = ones, .n = s->n, .short_group = s->short_group, .patched = -1 };
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++) {
+        ones[l] = R(1);
+        live.tail[l] = l < s->n ? R(1) : R(0);
+    }
+    return live;
+}
+
+/* Of a row: has one class swept as `x`. */
+static FL_INLINE void fl_patch(strip *s, int32_t k, real x)
+{
+    const ptrdiff_t g = k / FL_LANES;
+    if (k < 0)
+        return;
+    if (g != s->short_group) {
+        s->patched = g;
+        memcpy(s->patch, s->data + g * FL_LANES, sizeof s->patch);
+    }
+    (g == s->short_group ? s->tail : s->patch)[k % FL_LANES] = x;
+}
+
+/* The compiler must not see that there are several places: it would choose between them for each element, and
+ * leave the loop scalar. */
+static FL_INLINE real *fl_group(strip *s, ptrdiff_t g)
+{
+    real *group = s->data + g * s->group;
+    group = g == s->short_group ? s->tail : group;
+    group = g == s->patched ? s->patch : group;
     __asm__ volatile("" : "+r"(group));
     return group;
 }
 
-#define FL_EACH_GROUP(t) for (ptrdiff_t g = 0, last = fl_groups(t) - 1; g <= last; g++)
-#define FL_GROUP(s) fl_group(&(s), g, g == last)
+#define FL_EACH_GROUP(t) for (ptrdiff_t g = 0, groups = fl_groups(t); g < groups; g++)
+#define FL_GROUP(s) fl_group(&(s), g)
 
 static FL_INLINE void fl_flush(const fl_tile *t, const strip *s)
 {

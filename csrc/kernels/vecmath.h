@@ -199,10 +199,20 @@ static FL_INLINE exp_minus_reduced fl_exp_minus_reduced(real a, real a_lo)
     return (exp_minus_reduced){ .r = r, .q = fl_exp_rest(r), .magic = magic };
 }
 
+/* The same of e^x, for any x. */
+static FL_INLINE real fl_exponent(real x) { return fl_fma(x, FL_LOG2E, FL_MAGIC) - FL_MAGIC; }
+
+static FL_INLINE exp_minus_reduced fl_exp_reduced(real x)
+{
+    const real magic = fl_fma(x, FL_LOG2E, FL_MAGIC), k = magic - FL_MAGIC;
+    const real r = fl_fma(k, -FL_LN2_LO, fl_fma(k, -FL_LN2_HI, x));
+    return (exp_minus_reduced){ .r = r, .q = fl_exp_rest(r), .magic = magic };
+}
+
 /* 2^lift e^-a, or 0 where a is above some limit. */
 static FL_INLINE pair fl_exp_minus_lifted(exp_minus_reduced e, real lift, int zero)
 {
-    const real scale = fl_from_bits((fl_to_bits(e.magic + lift) + FL_BIAS) << FL_MANTISSA);
+    const real scale = fl_from_bits(fl_to_bits(e.magic + (lift + R(FL_BIAS))) << FL_MANTISSA);
     const pair m = fl_mantissa(e.r, e.q);
     return fl_pair(zero ? R(0) : m.hi * scale, zero ? R(0) : m.lo * scale);
 }

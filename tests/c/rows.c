@@ -167,6 +167,8 @@ static uint64_t hash_of(const recorded *c, const numbers *in, int turned)
     status |= run(&part, &sum);
     hash_array(&h, &part.grad, c->classes, c->real_bytes);
     hash_array(&h, &part.hess, c->classes, c->real_bytes);
+    part.grad.data = part.hess.data = NULL;
+    status |= run(&part, &sum);
     hash(&h, sum, 8);
     call.grad = matrix[0]; /* in place */
     call.scale = 1.0 / ROWS;
