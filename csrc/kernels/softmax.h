@@ -115,7 +115,7 @@ static FL_INLINE void fl_find_along(const fl_tile *t, int rivals, ptrdiff_t i, r
             highest[l] = FL_HIGHER(highest[l + width], highest[l], rivals) ? highest[l + width] : highest[l];
     for (int l = 0; l < FL_LANES; l++) {
         const int first = (top[l] == highest[0]) | (rivals & (top[l] != top[l]));
-        const int32_t k = first & (at[l] >= R(0)) ? (int32_t)at[l] * FL_LANES + l : none;
+        const int32_t k = (first & (at[l] >= R(0))) ? (int32_t)at[l] * FL_LANES + l : none;
         best = k < best ? k : best;
     }
     sums->top[i] = highest[0];
