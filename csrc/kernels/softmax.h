@@ -71,6 +71,8 @@ static FL_INLINE void fl_find_across(const fl_tile *t, int rivals, ptrdiff_t i, 
     }
 }
 
+#define FL_AHEAD (4096 / (ptrdiff_t)sizeof(real))
+
 /* Lanes of several groups in turn: a lane waits for its last comparison longer than for a group. */
 enum { FL_TURNS = 8 };
 
@@ -91,6 +93,7 @@ static FL_INLINE void fl_find_along(const fl_tile *t, int rivals, ptrdiff_t i, r
         }
     FL_EACH_GROUP(t)
     {
+        fl_prefetch(t, &s, g, FL_AHEAD);
         const real *x = FL_GROUP(s), here = (real)g;
         real *high = tops[g % FL_TURNS], *where = ats[g % FL_TURNS];
 #pragma omp simd
@@ -201,9 +204,7 @@ static FL_INLINE void fl_exponentials(const fl_tile *t, int store, int fine, ptr
     {
         const real *x = FL_GROUP(s), here = (real)g;
         real *to = store ? FL_GROUP(out) : NULL;
-        if (!t->across) /* the next row: the sweep for its top score, all loads, would wait for the memory */
-            for (int line = 0; line < FL_LANES * (int)sizeof(real); line += 64)
-                __builtin_prefetch((const char *)(s.data + t->scores.strip + g * FL_LANES) + line);
+        fl_prefetch(t, &s, g, t->scores.strip); /* the next row, whose first sweep would wait for memory */
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
             const origin o = { .centre = centre[l], .floor = floor[l], .lift = lift[l] };
@@ -367,6 +368,7 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine
     {
         const real here = (real)g;
         real *x = FL_GROUP(grad), *h = bends ? FL_GROUP(hess) : NULL;
+        fl_prefetch(t, &grad, g, FL_AHEAD);
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
             const int absent = lane.unit[l] == R(0);

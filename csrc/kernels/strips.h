@@ -131,6 +131,14 @@ static FL_INLINE real *fl_group(strip *s, ptrdiff_t g)
     return group;
 }
 
+/* What a sweep along a row reads so many elements later: the hardware stops at the ends of pages. */
+static FL_INLINE void fl_prefetch(const fl_tile *t, const strip *s, ptrdiff_t g, ptrdiff_t ahead)
+{
+    const real *at = s->data + g * FL_LANES + ahead;
+    for (int l = 0; l < FL_LANES && !t->across; l += 64 / (int)sizeof(real))
+        __builtin_prefetch(at + l);
+}
+
 #define FL_EACH_GROUP(t) for (ptrdiff_t g = 0, groups = fl_groups(t); g < groups; g++)
 #define FL_GROUP(s) fl_group(&(s), g)
 
