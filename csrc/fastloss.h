@@ -70,6 +70,23 @@ typedef struct {
  * a score lies outside the loss's domain. */
 typedef int fl_row_kernel(const fl_tile *tile, const double *constants, double scale, double *sum);
 
+/* ---- kernels: rows of a linear model -------------------------------------------------------------- */
+
+typedef enum { FL_LAYOUT_rows, FL_N_LAYOUTS } fl_layout;
+
+/* A block of rows, `step` elements from one to the next. */
+typedef struct {
+    ptrdiff_t rows, columns;
+    const void *data;
+    ptrdiff_t step;
+} fl_matrix;
+
+/* scores = X coef + intercept */
+typedef void fl_forward_kernel(const fl_matrix *x, const void *coef, double intercept, void *scores);
+/* Adds X'g to sums, and behind these the sum of g; g is grad, or with `along` their product. There is room
+ * for whole groups of FL_LANES sums. */
+typedef void fl_backward_kernel(const fl_matrix *x, const void *grad, const void *along, double *sums);
+
 typedef enum {
 #define LOSS(name, domain)
 #define ROW_LOSS(name, way, domain, labels) FL_ROW_LOSS_##name,
@@ -85,6 +102,8 @@ typedef struct {
     fl_kernel *sgd[FL_N_SGD];
     fl_row_kernel *rows[FL_N_ROW_LOSSES];
     fl_row_kernel *label_cross_entropy; /* softmax_cross_entropy with labels other than a class */
+    fl_forward_kernel *forward[FL_N_LAYOUTS];
+    fl_backward_kernel *backward[FL_N_LAYOUTS];
     fl_kernel *sum; /* of its first input, times the weights; violated where that is not finite */
 } fl_table;
 
@@ -109,7 +128,7 @@ const fl_table *fl_kernels(int real_bytes); /* 4 or 8 */
 
 /* ---- driver: arrays of any layout, threads, sums ---------------------------------------------- */
 
-enum { FL_VIOLATED = 1, FL_INTERRUPTED = 2, FL_NO_MEMORY = 4 };
+enum { FL_VIOLATED = 1, FL_INTERRUPTED = 2, FL_NO_MEMORY = 4, FL_BAD_INDEX = 8 };
 
 typedef enum {
     FL_BOOL,
@@ -190,6 +209,26 @@ int fl_run_rows(const fl_row_call *call, double *sum, ptrdiff_t *correct);
 /* The first row, in C order, whose label is no class though the row counts; -1 for none, or if
  * interrupted. */
 ptrdiff_t fl_first_bad_label(const fl_row_call *call);
+
+/* A pass over the rows of a linear model: scores, the loss on them, and what comes back from its derivatives.
+ * X has two dimensions. */
+typedef struct {
+    fl_kernel *kernel; /* the sum and gradient; with `vector` gradient and Hessian; NULL: scores alone */
+    int real_bytes;
+    ptrdiff_t rows, columns;
+    fl_array X, y, weight;
+    const void *coef, *vector; /* a real per column */
+    double intercept, vector_intercept;
+    double constants[FL_CONSTANTS];
+    double *sums; /* set to X'g and, behind it, the sum of g: the gradient, or with `vector` the Hessian times
+                     it */
+    void *scores; /* a real per row; NULL: not wanted */
+    int (*interrupted)(void);
+} fl_linear_call;
+
+/* As fl_run; derivatives are those of the sum. Returns FL_NO_MEMORY before anything is written. The result
+ * depends on the elements and the layout alone. */
+int fl_run_linear(const fl_linear_call *call, double *sum);
 
 /* Threads: of this thread's calls if fl_set_thread_limit was given > 0, else of fl_set_num_threads, else what
  * OpenMP offers; of that, where fl_set_cpu_limit was given > 0, no more than so many and than the CPUs that

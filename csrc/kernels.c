@@ -3,6 +3,7 @@
 #include "kernels/collision.h"
 #include "kernels/pointwise.h"
 #include "kernels/labels.h"
+#include "kernels/linear.h"
 #include "kernels/rowsum.h"
 #include "kernels/sgd.h"
 #include "losses/binary.h"
@@ -60,6 +61,19 @@ SGD(sgd_plain, 0, 0)
 SGD(sgd_momentum, 1, 0)
 SGD(sgd_nesterov, 1, 1)
 
+#define FL_LAYOUTS(X) X(rows)
+#define LINEAR(layout)                                                                                  \
+    static void FL_NAME(forward_##layout)(const fl_matrix *x, const void *coef, double b, void *scores) \
+    {                                                                                                   \
+        fl_forward_##layout(x, coef, (real)b, scores);                                                  \
+    }                                                                                                   \
+    static void FL_NAME(backward_##layout)(const fl_matrix *x, const void *grad, const void *along,     \
+                                           double *sums)                                                \
+    {                                                                                                   \
+        fl_backward_##layout(x, grad, along, sums);                                                     \
+    }
+FL_LAYOUTS(LINEAR)
+
 static FL_INLINE vgh identity(real y, real p, params c)
 {
     (void)p, (void)c;
@@ -95,5 +109,9 @@ const fl_table FL_NAME(fl_table) = {
     },
     .label_cross_entropy = FL_NAME(label_cross_entropy),
     .sgd = { FL_NAME(sgd_plain), FL_NAME(sgd_momentum), FL_NAME(sgd_nesterov) },
+#define FORWARD(layout) FL_NAME(forward_##layout),
+#define BACKWARD(layout) FL_NAME(backward_##layout),
+    .forward = { FL_LAYOUTS(FORWARD) },
+    .backward = { FL_LAYOUTS(BACKWARD) },
     .sum = FL_NAME(sum),
 };

@@ -88,7 +88,7 @@ typedef struct {
     ptrdiff_t end;
 } share;
 
-/* The cut of a call into tasks: a power of two of blocks each, fixed by the size alone. */
+/* The cut of a call into tasks: as many blocks each, fixed by the size alone. */
 typedef struct {
     ptrdiff_t per_task, tasks;
     atomic_int stop;
@@ -234,11 +234,13 @@ static int run_all(const fl_job *job, plan *p, fl_watch *w) { return run_alone(j
 
 /* ---- a job ------------------------------------------------------------------------------------- */
 
-int fl_run_job(const fl_job *job, double *sum)
+int fl_run_job(const fl_job *job, double *sum) { return fl_run_tasks(job, 1, sum); }
+
+int fl_run_tasks(const fl_job *job, ptrdiff_t per_task, double *sum)
 {
     plan p; /* not initialised as a whole: 32 KiB that a small job never touches */
     tree all;
-    p.per_task = 1;
+    p.per_task = per_task;
     while ((job->blocks + p.per_task - 1) / p.per_task > MAX_TASKS)
         p.per_task *= 2;
     p.tasks = (job->blocks + p.per_task - 1) / p.per_task;

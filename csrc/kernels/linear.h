@@ -1,0 +1,114 @@
+/* The scores of a linear model, and what comes back from their derivatives: X w + b and X'g, by blocks of
+ * rows that are still in cache when they are read again. */
+#ifndef FL_LINEAR_H
+#define FL_LINEAR_H
+
+#include "../fastloss.h"
+#include "real.h"
+
+enum {
+    FL_DOT_LANES = 64 / sizeof(real), /* lanes of a dot product at every level: the same order of additions */
+    FL_TOGETHER = 4,                  /* rows that share the loads of coefficients and of sums */
+};
+
+static FL_INLINE real fl_dot_lanes(real *lanes)
+{
+    for (int half = FL_DOT_LANES / 2; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
+/* ---- rows one after the other ---------------------------------------------------------------- */
+
+/* The next `n` columns of a few rows. What lies behind a row is not read. */
+static FL_INLINE void fl_add_products(int rows, const real *x, ptrdiff_t step, ptrdiff_t n, const real *coef,
+                                      real lanes[][FL_DOT_LANES])
+{
+    for (int r = 0; r < rows; r++)
+#pragma omp simd
+        for (int l = 0; l < FL_DOT_LANES; l++)
+            lanes[r][l] = l < n ? fl_fma(x[r * step + l], coef[l], lanes[r][l]) : lanes[r][l];
+}
+
+static FL_INLINE void fl_dots(int rows, const real *x, ptrdiff_t step, ptrdiff_t columns, const real *coef,
+                              real intercept, real *scores)
+{
+    real lanes[FL_TOGETHER][FL_DOT_LANES] = { { 0 } };
+    ptrdiff_t j = 0;
+    for (; j + FL_DOT_LANES <= columns; j += FL_DOT_LANES)
+        fl_add_products(rows, x + j, step, FL_DOT_LANES, coef + j, lanes);
+    if (j < columns)
+        fl_add_products(rows, x + j, step, columns - j, coef + j, lanes);
+    for (int r = 0; r < rows; r++)
+        scores[r] = fl_dot_lanes(lanes[r]) + intercept;
+}
+
+static FL_INLINE void fl_forward_rows(const fl_matrix *m, const real *coef, real intercept, real *scores)
+{
+    const real *x = m->data;
+    ptrdiff_t i = 0;
+    for (; i + FL_TOGETHER <= m->rows; i += FL_TOGETHER)
+        fl_dots(FL_TOGETHER, x + i * m->step, m->step, m->columns, coef, intercept, scores + i);
+    for (; i < m->rows; i++)
+        fl_dots(1, x + i * m->step, m->step, m->columns, coef, intercept, scores + i);
+}
+
+/* Adds to columns j to j + n the sum of a few rows times their factors: in the working type, then in doubles.
+ */
+static FL_INLINE void fl_add_columns(int rows, const real *const *x, const real *g, ptrdiff_t j, ptrdiff_t n,
+                                     double *sums)
+{
+#pragma omp simd
+    for (int l = 0; l < FL_DOT_LANES; l++) {
+        real s = l < n ? x[0][j + l] * g[0] : R(0);
+        for (int r = 1; r < rows; r++)
+            s = l < n ? fl_fma(x[r][j + l], g[r], s) : R(0);
+        sums[j + l] += s;
+    }
+}
+
+static FL_INLINE void fl_add_rows(int rows, const real *const *x, const real *g, ptrdiff_t columns,
+                                  ptrdiff_t ahead, double *sums)
+{
+    ptrdiff_t j = 0;
+    for (; j + FL_DOT_LANES <= columns; j += FL_DOT_LANES) {
+        for (int r = 0; r < rows; r++) /* memory works on while these rows come from the cache */
+            __builtin_prefetch((const char *)(x[r] + j) + ahead, 0, 2);
+        fl_add_columns(rows, x, g, j, FL_DOT_LANES, sums);
+    }
+    if (j < columns)
+        fl_add_columns(rows, x, g, j, columns - j, sums);
+    double all = g[0];
+    for (int r = 1; r < rows; r++)
+        all += g[r];
+    sums[columns] += all;
+}
+
+/* What a row weighs in X'g: its gradient, or with a direction its second derivative along it. */
+static FL_INLINE real fl_row_factor(const real *grad, const real *along, ptrdiff_t i)
+{
+    return along ? fl_term(grad[i], along[i]) : grad[i];
+}
+
+/* A row of factor 0 is left out, whatever it holds. */
+static FL_INLINE void fl_backward_rows(const fl_matrix *m, const real *grad, const real *along, double *sums)
+{
+    const real *data = m->data, *x[FL_TOGETHER];
+    const ptrdiff_t ahead = m->rows * m->step * (ptrdiff_t)sizeof(real);
+    real g[FL_TOGETHER];
+    int found = 0;
+    for (ptrdiff_t i = 0; i < m->rows; i++) {
+        x[found] = data + i * m->step;
+        g[found] = fl_row_factor(grad, along, i);
+        found += g[found] != R(0);
+        if (found == FL_TOGETHER) {
+            fl_add_rows(FL_TOGETHER, x, g, m->columns, ahead, sums);
+            found = 0;
+        }
+    }
+    for (int r = 0; r < found; r++)
+        fl_add_rows(1, x + r, g + r, m->columns, ahead, sums);
+}
+
+#endif

@@ -1,0 +1,307 @@
+"""Linear models in one pass: exact derivatives as references, layouts, threads, levels, absent rows, errors."""
+
+# ruff: noqa: N803, N806 - X is the field's name
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from mpmath import mp
+from processes import run
+from references import LABELS, REFERENCES, exact
+
+import fastloss as fl
+from fastloss import _core
+
+value_and_grad = fl.linear.value_and_grad
+DTYPES = (np.float32, np.float64)
+
+
+def long(x):
+    return np.longdouble(mp.nstr(x, 25) if abs(x) > 1e-300 else 0)
+
+
+def exact_problem(reference, dtype, rows=37, columns=5):
+    """Small multiples of powers of two, whose scores have no rounding error, inside of the loss's domain."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0 if reference.scores != "real" else -16, 16, (rows, columns)) / 16
+    coef = np.full(columns, 1 / 8) if reference.scores == "probability" else rng.integers(1, 8, columns) / 4
+    y = rng.choice(np.array(LABELS[reference.labels]), rows)
+    weight = rng.integers(-1, 5, rows) / 2
+    return X.astype(dtype), y.astype(dtype), coef.astype(dtype), 0.125, weight.astype(dtype)
+
+
+def logistic_problem(rows, columns, dtype=np.float64, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(rows, columns)).astype(dtype)
+    coef = (rng.normal(size=columns) / max(1, columns) ** 0.5).astype(dtype)
+    return X, rng.integers(0, 2, rows), coef, 0.25
+
+
+def bits(result):
+    return b"".join(np.asarray(part).tobytes() for part in result)
+
+
+# ---- values ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_loss(name, dtype):
+    """Scores are exact, an element's derivatives within 2 ULP of its terms, and few rows are added up."""
+    reference = REFERENCES[name]
+    X, y, coef, intercept, weight = exact_problem(reference, dtype)
+    scores = X.astype(np.longdouble) @ coef + intercept
+    magnitude = np.abs(X) * np.abs(weight)[:, None]
+    for params in reference.params:
+        loss = fl.get(name, **params)
+        rounded = {k: float(dtype(v)) if isinstance(v, float) else v for k, v in params.items()}
+        elements = [exact(reference, rounded, float(a), float(s)) for a, s in zip(y, scores, strict=True)]
+        values, slopes = (np.array([long(e[i]) for e in elements]) for i in (0, 1))
+        got = value_and_grad(loss, X, y, coef, intercept, sample_weight=weight, l2=0.5, reduction="sum")
+        penalty = 0.25 * float(coef.astype(float) @ coef)
+        unit, terms = np.finfo(dtype).eps, np.abs(slopes) + 1 + np.abs(y)
+        bound = 4 * unit * float(np.abs(weight) @ (np.abs(values) + 1 + np.abs(y)))
+        assert abs(got[0] - (weight @ values + penalty)) <= bound
+        wanted = X.T.astype(np.longdouble) @ (weight * slopes)
+        assert (np.abs(got[1] - (wanted + 0.5 * coef)) <= 8 * unit * (magnitude.T @ terms) + unit).all()
+        assert abs(got[2] - weight @ slopes) <= 8 * unit * float(np.abs(weight) @ terms)
+        assert got[1].dtype == dtype
+        assert type(got[0]) is type(got[2]) is float
+
+
+def check_logistic(result, X, y, coef, intercept, unit):
+    """By NumPy in extended precision; the bounds are those of sums of rounded products."""
+    X, w = np.asarray(X, np.longdouble), np.asarray(coef, np.longdouble)
+    scores = X @ w + np.longdouble(intercept)
+    slopes = 1 / (1 + np.exp(-scores)) - y
+    values = np.logaddexp(0, scores) - y * scores
+    rounding = unit * (X.shape[1] + 8) * (np.abs(X) @ np.abs(w) + 1)  # of the scores; |h| and |g| are <= 1
+    assert abs(result[0] - values.mean()) <= (rounding + 4 * unit * values).mean()
+    assert (np.abs(result[1] - X.T @ slopes / len(X)) <= np.abs(X).T @ rounding / len(X)).all()
+    assert abs(result[2] - slopes.mean()) <= rounding.mean()
+
+
+@pytest.mark.parametrize("columns", [0, 1, 3, 7, 8, 9, 15, 16, 17, 33, 100, 700])
+@pytest.mark.parametrize("rows", [1, 2, 4, 5, 16, 17, 1000, 4099])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_shape(rows, columns, dtype):
+    X, y, coef, intercept = logistic_problem(rows, columns, dtype)
+    check_logistic(
+        value_and_grad("logistic", X, y, coef, intercept), X, y, coef, intercept, np.finfo(dtype).eps
+    )
+
+
+@pytest.mark.parametrize("columns", [20_000, 600_000])
+def test_wide_rows(columns):
+    X, y, coef, intercept = logistic_problem(18, columns, np.float32)
+    check_logistic(value_and_grad("logistic", X, y, coef, intercept), X, y, coef, intercept, 2.0**-23)
+
+
+def test_the_penalty_leaves_the_intercept_alone():
+    X, y, coef, intercept = logistic_problem(50, 3)
+    plain, penalised = (value_and_grad("logistic", X, y, coef, intercept, l2=l2) for l2 in (0.0, 3.0))
+    assert penalised[0] == pytest.approx(plain[0] + 1.5 * (coef @ coef), rel=1e-14)
+    np.testing.assert_allclose(penalised[1], plain[1] + 3 * coef, rtol=1e-13)
+    assert penalised[2] == plain[2]
+
+
+def test_mean_and_sum():
+    X, y, coef, intercept = logistic_problem(50, 3)
+    weight = np.linspace(0.5, 2, 50)
+    mean, total = (
+        value_and_grad("logistic", X, y, coef, intercept, sample_weight=weight, reduction=r)
+        for r in ("mean", "sum")
+    )
+    for a, b in zip(mean, total, strict=True):
+        np.testing.assert_allclose(np.multiply(a, weight.sum()), b, rtol=1e-13)
+
+
+def test_parameters_of_the_loss_count():
+    X, y, coef, _ = logistic_problem(50, 3)
+    assert value_and_grad(fl.huber.bind(delta=0.1), X, y, coef)[0] < value_and_grad("huber", X, y, coef)[0]
+
+
+def test_coefficients_decide_the_dtype_of_the_gradient():
+    X, y, coef, _ = logistic_problem(50, 3, np.float32)
+    assert value_and_grad("logistic", X, y, coef)[1].dtype == np.float32
+    assert value_and_grad("logistic", X, y, coef.astype(np.float64))[1].dtype == np.float64
+    assert value_and_grad("logistic", X, y, coef.tolist())[1].dtype == np.float64
+
+
+# ---- rows that do not count -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_of_weight_0_may_hold_anything(odd, dtype):
+    X, y, coef, intercept = logistic_problem(53, 9, dtype)
+    y, weight = y.astype(dtype), np.ones(53)
+    wanted = value_and_grad("logistic", X, y, coef, intercept, sample_weight=(np.arange(53) % 5 != 3) * 1.0)
+    absent = np.arange(53) % 5 == 3
+    weight[absent], X[absent], y[absent] = 0, odd, odd
+    got = value_and_grad("logistic", X, y, coef, intercept, sample_weight=weight)
+    assert bits(got) == bits(wanted)
+    assert np.isfinite(got[1]).all()
+
+
+def test_all_weights_0():
+    X, y, coef, intercept = logistic_problem(20, 3)
+    value, grad, grad_intercept = value_and_grad(
+        "logistic", X, y, coef, intercept, sample_weight=np.zeros(20)
+    )
+    assert (value, grad.tolist(), grad_intercept) == (0, [0, 0, 0], 0)
+
+
+def test_nan_propagates():
+    X, y, coef, intercept = logistic_problem(20, 3)
+    X[7, 1] = np.nan
+    result = value_and_grad("logistic", X, y, coef, intercept)
+    assert np.isnan(result[0])
+    assert np.isnan(result[1]).all()
+    assert np.isnan(result[2])
+    assert np.isnan(value_and_grad("logistic", X, y, [1.0, np.nan, 0.0])[0])
+
+
+@pytest.mark.parametrize("columns", [0, 3])
+def test_no_rows(columns):
+    X, y, coef = np.zeros((0, columns)), np.zeros(0), np.full(columns, 2.0)
+    value, grad, grad_intercept = value_and_grad("huber", X, y, coef, l2=1.0, reduction="sum")
+    assert (value, grad.tolist(), grad_intercept) == (2.0 * columns, coef.tolist(), 0)
+    with pytest.raises(ValueError, match="no rows"):
+        value_and_grad("huber", X, y, coef)
+
+
+# ---- layouts, threads, levels ---------------------------------------------------------------------------
+
+
+def layouts(X, folder):
+    big = np.repeat(np.repeat(X, 3, axis=0), 2, axis=1)
+    yield "rows of more columns", np.hstack([X, X])[:, : X.shape[1]]
+    yield "every third row, every second column", big[::3, ::2]
+    yield "backwards", np.ascontiguousarray(X[::-1])[::-1]
+    yield "columns backwards", np.ascontiguousarray(X[:, ::-1])[:, ::-1]
+    yield "other byte order", X.astype(X.dtype.newbyteorder())
+    raw = np.zeros(X.nbytes + 1, np.uint8)[1:]
+    raw[...] = np.frombuffer(X.tobytes(), np.uint8)
+    yield "unaligned", raw.view(X.dtype).reshape(X.shape)
+    X.tofile(folder / "X")
+    yield "memory-mapped", np.memmap(folder / "X", X.dtype, "r", shape=X.shape)
+    yield "a list", X.tolist() if X.dtype == np.float64 else X
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layouts_change_no_bit(dtype, tmp_path):
+    X, y, coef, intercept = logistic_problem(3001, 21, dtype)
+    weight = np.linspace(0, 2, len(y))
+    wanted = bits(value_and_grad("logistic", X, y, coef, intercept, sample_weight=weight))
+    for name, same in layouts(X, tmp_path):
+        got = value_and_grad("logistic", same, y, coef, intercept, sample_weight=weight)
+        assert bits(got) == wanted, name
+    ys, weights = np.repeat(y.astype(np.int8), 2)[::2], np.repeat(weight, 3)[::3]
+    got = value_and_grad("logistic", X, ys, np.repeat(coef, 2)[::2], intercept, sample_weight=weights)
+    assert bits(got) == wanted
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64, bool, np.float16])
+def test_other_dtypes(dtype):
+    X = np.random.default_rng(0).integers(0, 2, (300, 5)).astype(dtype)
+    y, coef = np.arange(300) % 2, np.linspace(-1, 1, 5)
+    working = np.float32 if dtype is np.float16 else np.float64
+    assert bits(value_and_grad("logistic", X, y, coef)) == bits(
+        value_and_grad("logistic", X.astype(working), y, coef)
+    )
+
+
+@pytest.mark.usefixtures("team")
+@pytest.mark.parametrize("shape", [(20_000, 30), (3001, 300), (40, 30_000)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bits_do_not_depend_on_the_number_of_threads(shape, dtype):
+    X, y, coef, intercept = logistic_problem(*shape, dtype)
+    results = set()
+    for threads in (1, 2, 3, 8):
+        with fl.threads(threads):
+            results.add(bits(value_and_grad("logistic", X, y, coef, intercept)))
+    assert len(results) == 1
+
+
+HASHES = """
+import hashlib, json
+import numpy as np
+import fastloss as fl
+
+hashes = {}
+for dtype in (np.float32, np.float64):
+    for rows, columns in ((3001, 21), (500, 1000), (7, 3)):
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(rows, columns)).astype(dtype), rng.integers(0, 2, rows)
+        coef = rng.normal(size=columns) / 30
+        results = [fl.linear.value_and_grad("logistic", X, y, coef, 0.1)]
+        data = b"".join(np.asarray(part).tobytes() for result in results for part in result)
+        hashes[f"{rows} {columns} {dtype.__name__}"] = hashlib.sha256(data).hexdigest()
+print(json.dumps(hashes))
+"""
+
+
+@pytest.mark.skipif(
+    not {"v3", "v4"} <= set(_core.supported_levels()),
+    reason="needs a CPU with AVX-512, to compare it with AVX2",
+)
+def test_avx2_and_avx512_give_the_same_bits():
+    found = [json.loads(run(HASHES, FASTLOSS_ISA=level)) for level in ("v3", "v4")]
+    assert found[0] == found[1]
+    assert len(set(found[0].values())) == 6
+
+
+# ---- errors ---------------------------------------------------------------------------------------------
+
+
+def test_a_label_outside_of_the_domain():
+    X, y, coef, _ = logistic_problem(20_000, 3)
+    y[12_345] = 2
+    with pytest.raises(ValueError, match=r"logistic: y_true must lie in \[0, 1\].*at index 12345$"):
+        value_and_grad("logistic", X, y, coef)
+    weight = np.ones(20_000)
+    weight[12_345] = 0
+    assert np.isfinite(value_and_grad("logistic", X, y, coef, sample_weight=weight)[0])
+
+
+def test_a_score_outside_of_the_domain():
+    X = np.full((40, 2), 0.25)
+    X[31] = 0.75
+    with pytest.raises(ValueError, match=r"got y_true=0.*, y_pred=1\.5 at index 31$"):
+        value_and_grad("brier", X, np.zeros(40), [1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"loss": "hubert"}, ValueError, "did you mean 'huber'"),
+        ({"loss": len}, TypeError, "loss must be a loss of fastloss or its name"),
+        ({"loss": "poly1"}, ValueError, "poly1 is a loss of rows"),
+        ({"X": np.zeros(6)}, ValueError, r"X must have 2 dimensions, got shape \(6,\); pass X.reshape"),
+        ({"X": np.zeros((6, 2, 1))}, ValueError, "X must have 2 dimensions"),
+        ({"X": np.zeros((6, 2), complex)}, TypeError, "X has dtype complex128"),
+        ({"X": np.ma.zeros((6, 2))}, TypeError, "X is a masked array"),
+        ({"y": np.zeros(5)}, ValueError, r"y has shape \(5,\), but X has 6 rows; pass shape \(6,\)$"),
+        ({"y": np.zeros((6, 1))}, ValueError, r"pass y.ravel\(\)"),
+        ({"y": 0.0}, ValueError, r"y has shape \(\)"),
+        ({"coef": np.zeros(3)}, ValueError, r"coef has shape \(3,\), but X has 2 columns; pass shape \(2,\)$"),
+        ({"coef": np.zeros((1, 2))}, ValueError, r"pass coef.ravel\(\)"),
+        ({"coef": ["a", "b"]}, TypeError, "coef has dtype"),
+        ({"intercept": [1.0]}, ValueError, r"intercept must be a number, got shape \(1,\)"),
+        ({"intercept": "one"}, TypeError, "intercept has dtype"),
+        ({"sample_weight": 1.0}, ValueError, r"sample_weight has shape \(\), but X has 6 rows"),
+        ({"sample_weight": [1, 1, 1, np.nan, 1, 1]}, ValueError, "sample_weight must be finite; found nan at index 3"),
+        ({"sample_weight": [1, -1, 0, 0, 0, 0]}, ValueError, "sums to 0"),
+        ({"l2": -1.0}, ValueError, "l2 must be >= 0"),
+        ({"l2": np.inf}, ValueError, "l2 must be finite"),
+        ({"reduction": "none"}, ValueError, "reduction must be 'mean' or 'sum', got 'none'"),
+    ],
+)  # fmt: skip
+def test_errors(change, error, message):
+    arguments = {"loss": "huber", "X": np.ones((6, 2)), "y": np.zeros(6), "coef": np.zeros(2), **change}
+    with pytest.raises(error, match=message):
+        value_and_grad(**arguments)
