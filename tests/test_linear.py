@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -131,6 +132,81 @@ def test_coefficients_decide_the_dtype_of_the_gradient():
     assert value_and_grad("logistic", X, y, coef.tolist())[1].dtype == np.float64
 
 
+# ---- second derivatives, and one vector of parameters ---------------------------------------------------
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_hess_vec_of_every_loss(name, dtype):
+    reference = REFERENCES[name]
+    X, y, coef, intercept, weight = exact_problem(reference, dtype)
+    vector, vector_intercept = np.array([1, -2, 3, 0.5, -1], dtype), 0.75
+    scores = X.astype(np.longdouble) @ coef + intercept
+    along = X.astype(np.longdouble) @ vector + vector_intercept
+    curves = [exact(reference, {}, float(a), float(s))[2] for a, s in zip(y, scores, strict=True)]
+    weight[[curve is None for curve in curves]] = 0  # at a kink
+    curves = np.array([long(curve or 0) for curve in curves])
+    product, product_intercept = fl.linear.hess_vec(
+        name, X, y, coef, vector, intercept, vector_intercept, sample_weight=weight, l2=2, reduction="sum"
+    )
+    terms = weight * curves * along
+    bound = 16 * np.finfo(dtype).eps * (np.abs(weight * along) * (np.abs(curves) + 1 + np.abs(y)))
+    assert (np.abs(product - X.T @ terms - 2 * vector) <= np.abs(X).T @ bound + np.finfo(dtype).eps * 8).all()
+    assert abs(product_intercept - terms.sum()) <= bound.sum()
+    assert product.dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["logistic", "poisson", "pseudo_huber", "focal"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_derivatives_are_those_of_the_value(name, fit_intercept):
+    X, y, *_ = logistic_problem(400, 5)
+    objective = fl.linear.Objective(
+        name, X, y, fit_intercept=fit_intercept, sample_weight=np.linspace(0, 2, 400), l2=0.3
+    )
+    rng = np.random.default_rng(1)
+    w, v = rng.normal(size=(2, 5 + fit_intercept)) / 2
+    step = 1e-5
+    (below, grad_below), (above, grad_above) = objective(w - step * v), objective.value_and_grad(w + step * v)
+    assert objective(w)[1] @ v == pytest.approx((above - below) / (2 * step), rel=1e-7)
+    product = objective.hess_vec(w, v)
+    np.testing.assert_allclose(product, (grad_above - grad_below) / (2 * step), rtol=1e-6, atol=1e-8)
+    assert product.shape == w.shape
+
+
+def test_an_objective_is_the_functions():
+    X, y, coef, intercept = logistic_problem(60, 4, np.float32)
+    options = {"sample_weight": np.linspace(0, 1, 60), "l2": 0.5, "reduction": "sum"}
+    objective = pickle.loads(pickle.dumps(fl.linear.Objective(fl.logistic, X, y, **options)))
+    w, v = np.append(coef.astype(float), intercept), np.linspace(-1, 1, 5)
+    value, grad, grad_intercept = value_and_grad("logistic", X, y, w[:4], intercept, **options)
+    assert bits(objective(w)) == bits((value, np.append(grad, grad_intercept)))
+    product = fl.linear.hess_vec("logistic", X, y, w[:4], v[:4], intercept, v[4], **options)
+    assert bits([objective.hess_vec(w, v)]) == bits(product)
+    assert repr(objective) == "<fastloss.linear.Objective of fastloss.logistic, 60 rows of 4>"
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "Newton-CG", "trust-krylov"])
+def test_scipy_finds_the_line_of_least_squares(method):
+    optimize = pytest.importorskip("scipy.optimize")
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 2, 100)
+    y = 4 + 3 * x + rng.normal(size=100)
+    objective = fl.linear.Objective("squared_error", x[:, None], y)
+    hessp = None if method == "L-BFGS-B" else objective.hess_vec
+    found = optimize.minimize(objective, np.zeros(2), jac=True, hessp=hessp, method=method, tol=1e-8)
+    np.testing.assert_allclose(found.x, np.polyfit(x, y, 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("w", [np.zeros(3), np.zeros((4, 1)), 0.0])
+def test_parameters_of_another_shape(w):
+    objective = fl.linear.Objective("huber", np.ones((6, 3)), np.zeros(6))
+    message = r"has shape .*; pass shape \(4,\): the coefficients and the intercept$"
+    with pytest.raises(ValueError, match="^w " + message):
+        objective(w)
+    with pytest.raises(ValueError, match="^v " + message):
+        objective.hess_vec(np.zeros(4), w)
+
+
 # ---- rows that do not count -----------------------------------------------------------------------------
 
 
@@ -145,6 +221,8 @@ def test_rows_of_weight_0_may_hold_anything(odd, dtype):
     got = value_and_grad("logistic", X, y, coef, intercept, sample_weight=weight)
     assert bits(got) == bits(wanted)
     assert np.isfinite(got[1]).all()
+    product = fl.linear.hess_vec("logistic", X, y, coef, coef, intercept, 1.0, sample_weight=weight)
+    assert np.isfinite(product[0]).all()
 
 
 def test_all_weights_0():
@@ -223,7 +301,9 @@ def test_bits_do_not_depend_on_the_number_of_threads(shape, dtype):
     results = set()
     for threads in (1, 2, 3, 8):
         with fl.threads(threads):
-            results.add(bits(value_and_grad("logistic", X, y, coef, intercept)))
+            result = value_and_grad("logistic", X, y, coef, intercept)
+            product = fl.linear.hess_vec("logistic", X, y, coef, coef, intercept, 1.0)
+            results.add(bits(result) + bits(product))
     assert len(results) == 1
 
 
@@ -239,6 +319,7 @@ for dtype in (np.float32, np.float64):
         X, y = rng.normal(size=(rows, columns)).astype(dtype), rng.integers(0, 2, rows)
         coef = rng.normal(size=columns) / 30
         results = [fl.linear.value_and_grad("logistic", X, y, coef, 0.1)]
+        results += [fl.linear.hess_vec("logistic", X, y, coef, np.ones(columns), 0.1, 1.0)]
         data = b"".join(np.asarray(part).tobytes() for result in results for part in result)
         hashes[f"{rows} {columns} {dtype.__name__}"] = hashlib.sha256(data).hexdigest()
 print(json.dumps(hashes))

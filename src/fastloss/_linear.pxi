@@ -36,7 +36,7 @@ def linear_pass(Loss loss, ndarray X, ndarray y, ndarray coef, double intercept,
     if run_linear(&call, &total):
         refuse_rows(loss, &call, y, coef.dtype)
     sums /= divisor
-    return total / divisor, sums[:columns], sums[columns]
+    return total / divisor, sums[:columns], float(sums[columns])
 
 
 cdef bint run_linear(fl_linear_call *call, double *total) except -1:
