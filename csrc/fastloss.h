@@ -72,16 +72,19 @@ typedef int fl_row_kernel(const fl_tile *tile, const double *constants, double s
 
 /* ---- kernels: rows of a linear model -------------------------------------------------------------- */
 
-typedef enum { FL_LAYOUT_rows, FL_N_LAYOUTS } fl_layout;
+typedef enum { FL_LAYOUT_rows, FL_LAYOUT_sparse, FL_N_LAYOUTS } fl_layout;
 
-/* A block of rows, `step` elements from one to the next. */
+/* A block of rows, `step` elements from one to the next. Of sparse ones (CSR), row i has the elements of data
+ * from starts[i] to starts[i + 1], each in the column that its index says; both are int32 or both int64. */
 typedef struct {
     ptrdiff_t rows, columns;
     const void *data;
     ptrdiff_t step;
+    const void *starts, *indices;
+    int index_bytes;
 } fl_matrix;
 
-/* scores = X coef + intercept */
+/* scores = X coef + intercept. Behind coef there are zeros, up to whole groups of FL_LANES. */
 typedef void fl_forward_kernel(const fl_matrix *x, const void *coef, double intercept, void *scores);
 /* Adds X'g to sums, and behind these the sum of g; g is grad, or with `along` their product. There is room
  * for whole groups of FL_LANES sums. */
@@ -211,13 +214,16 @@ int fl_run_rows(const fl_row_call *call, double *sum, ptrdiff_t *correct);
 ptrdiff_t fl_first_bad_label(const fl_row_call *call);
 
 /* A pass over the rows of a linear model: scores, the loss on them, and what comes back from its derivatives.
- * X has two dimensions. */
+ * X has two dimensions; or it is the `stored` elements of a sparse matrix, contiguous and aligned reals. */
 typedef struct {
     fl_kernel *kernel; /* the sum and gradient; with `vector` gradient and Hessian; NULL: scores alone */
     int real_bytes;
     ptrdiff_t rows, columns;
     fl_array X, y, weight;
-    const void *coef, *vector; /* a real per column */
+    const void *starts, *indices; /* of a sparse matrix, as in fl_matrix; NULL: X is dense */
+    int index_bytes;
+    ptrdiff_t stored;
+    const void *coef, *vector; /* a real per column, and zeros up to whole groups of FL_LANES */
     double intercept, vector_intercept;
     double constants[FL_CONSTANTS];
     double *sums; /* set to X'g and, behind it, the sum of g: the gradient, or with `vector` the Hessian times
@@ -226,8 +232,9 @@ typedef struct {
     int (*interrupted)(void);
 } fl_linear_call;
 
-/* As fl_run; derivatives are those of the sum. Returns FL_NO_MEMORY before anything is written. The result
- * depends on the elements and the layout alone. */
+/* As fl_run; derivatives are those of the sum. Returns FL_NO_MEMORY before anything is written, and
+ * FL_BAD_INDEX where starts or indices lead out of the matrix. The result depends on the elements and the
+ * layout alone. */
 int fl_run_linear(const fl_linear_call *call, double *sum);
 
 /* Threads: of this thread's calls if fl_set_thread_limit was given > 0, else of fl_set_num_threads, else what

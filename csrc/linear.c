@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    BLOCK_BYTES = 1 << 18, /* of a block's rows, about: a part of the second level of cache */
+    BLOCK_BYTES = 1 << 16, /* of a block's rows, about: a part of the second level of cache */
     MOST_ROWS = FL_BLOCK,
     FEWEST_ROWS = 4,
     FEW_BLOCKS = 4, /* a call of fewer stays on its own thread */
@@ -16,7 +16,8 @@ enum {
      * unless so many tasks as every team needs take more. */
     MOST_TASKS = 128,
     FEWEST_TASKS = 8,
-    MOST_SUMS = 1 << 20,
+    MOST_SUMS = 1 << 18,
+    LONG = 1 << 23, /* bytes of X that take any CPU long enough to wake a team */
 };
 
 /* What there is one of per row: padded to whole groups of lanes. */
@@ -73,18 +74,49 @@ static void fill_up(char *margin, ptrdiff_t n, ptrdiff_t padded, int size)
         memcpy(margin + i * size, margin + (n - 1) * size, size);
 }
 
+static int64_t index_at(const fl_linear_call *call, const void *indices, ptrdiff_t k)
+{
+    return call->index_bytes == 4 ? ((const int32_t *)indices)[k] : ((const int64_t *)indices)[k];
+}
+
+/* Whether the rows' elements are stored, and lie in columns that there are. */
+static int is_inside(const fl_linear_call *call, ptrdiff_t start, ptrdiff_t n)
+{
+    const int64_t first = index_at(call, call->starts, start), end = index_at(call, call->starts, start + n);
+    const uint64_t columns = call->columns;
+    int outside = (first < 0) | (end > call->stored);
+    for (ptrdiff_t i = start; i < start + n; i++)
+        outside |= index_at(call, call->starts, i) > index_at(call, call->starts, i + 1);
+    if (outside)
+        return 0;
+    if (call->index_bytes == 4) {
+        const uint32_t limit = columns > INT32_MAX ? (uint32_t)INT32_MAX + 1 : (uint32_t)columns;
+        for (int64_t k = first; k < end; k++) /* a negative one is beyond all columns */
+            outside |= ((const uint32_t *)call->indices)[k] >= limit;
+    } else {
+        for (int64_t k = first; k < end; k++)
+            outside |= ((const uint64_t *)call->indices)[k] >= columns;
+    }
+    return !outside;
+}
+
 static fl_matrix read_rows(const linear_job *job, ptrdiff_t start, ptrdiff_t n, char *copy)
 {
     const fl_linear_call *call = job->call;
     const fl_array *x = &call->X;
     const ptrdiff_t size = call->real_bytes, columns = call->columns;
-    if (job->direct) {
+    fl_matrix m = { n, columns, x->data, columns, call->starts, call->indices, call->index_bytes };
+    if (call->starts) {
+        m.starts = (const char *)call->starts + start * call->index_bytes;
+    } else if (job->direct) {
         const ptrdiff_t step = x->strides ? x->strides[0] : columns * size;
-        return (fl_matrix){ n, columns, x->data + start * step, step / size };
-    }
-    if (columns)
+        m.data = x->data + start * step;
+        m.step = step / size;
+    } else if (columns) {
         fl_pack(&job->shape, (int)size, x, start * columns, n * columns, copy);
-    return (fl_matrix){ n, columns, copy, columns };
+        m.data = copy;
+    }
+    return m;
 }
 
 static int run_block(const void *job_of_rows, ptrdiff_t block, fl_room *room, fl_total *sum)
@@ -99,13 +131,15 @@ static int run_block(const void *job_of_rows, ptrdiff_t block, fl_room *room, fl
     double *sums = job->sums + block / job->per_task * job->stride, total = 0;
     char *margins[MARGINS];
 
+    *sum = (fl_total){ 0, 0 };
+    if (call->starts && !is_inside(call, start, n))
+        return FL_BAD_INDEX;
     for (int i = 0; i < MARGINS; i++)
         margins[i] = room->blocks + i * job->margin;
     const fl_matrix x = read_rows(job, start, n, room->blocks + MARGINS * job->margin);
     table->forward[job->layout](&x, call->coef, call->intercept, margins[SCORES]);
     if (call->scores)
         memcpy((char *)call->scores + start * size, margins[SCORES], n * size);
-    *sum = (fl_total){ 0, 0 };
     if (!call->kernel)
         return 0;
 
@@ -154,9 +188,12 @@ static void prepare(linear_job *job, const fl_linear_call *call)
     job->lengths[1] = columns;
     job->shape = (fl_shape){ 2, job->lengths };
     job->rows = (fl_shape){ 1, job->lengths };
-    job->layout = FL_LAYOUT_rows;
-    job->direct = is_real(call, &call->X) && (!strides || (strides[1] == size && strides[0] % size == 0));
-    job->per_block = clip(BLOCK_BYTES / size / clip(columns, 1, BLOCK_BYTES), FEWEST_ROWS, MOST_ROWS);
+    job->layout = call->starts ? FL_LAYOUT_sparse : FL_LAYOUT_rows;
+    job->direct = call->starts ||
+                  (is_real(call, &call->X) && (!strides || (strides[1] == size && strides[0] % size == 0)));
+    const ptrdiff_t row_bytes =
+        call->starts ? call->stored / call->rows * (size + call->index_bytes) : columns * size;
+    job->per_block = clip(BLOCK_BYTES / clip(row_bytes, 1, BLOCK_BYTES), FEWEST_ROWS, MOST_ROWS);
     job->per_block -= job->per_block % (job->per_block < FL_LANES ? FEWEST_ROWS : FL_LANES);
     const ptrdiff_t blocks = (call->rows + job->per_block - 1) / job->per_block;
     const ptrdiff_t tasks = clip(MOST_SUMS / (columns + 1), FEWEST_TASKS, MOST_TASKS);
@@ -201,7 +238,7 @@ int fl_run_linear(const fl_linear_call *call, double *sum)
     const fl_job work = {
         &job, blocks, FEW_BLOCKS, (int)workers, enter, leave, run_block, call->interrupted
     };
-    const int status = fl_run_tasks(&work, job.per_task, sum);
+    const int status = fl_run_tasks(&work, job.per_task, blocks >= LONG / BLOCK_BYTES, sum);
     if (call->kernel && status <= FL_VIOLATED)
         add_up(&job, tasks);
     free(memory);

@@ -252,6 +252,113 @@ def test_no_rows(columns):
         value_and_grad("huber", X, y, coef)
 
 
+# ---- sparse rows ----------------------------------------------------------------------------------------
+
+
+def sparse_problem(rows, columns, dtype, density=0.1):
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y, coef, intercept = logistic_problem(rows, columns, dtype)
+    X *= np.random.default_rng(1).random(X.shape) < density
+    return sparse.csr_array(X), y, coef, intercept
+
+
+def with_indices(X, index):
+    changed = X.copy()
+    changed.indptr, changed.indices = changed.indptr.astype(index), changed.indices.astype(index)
+    return changed
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1), (30, 7), (5000, 100), (700, 3000)])
+def test_sparse_rows(shape, dtype, index):
+    X, y, coef, intercept = sparse_problem(*shape, dtype)
+    X = with_indices(X, index)
+    unit = np.finfo(dtype).eps
+    for matrix in (X, X[:0:-1], type(X)(shape, dtype=dtype)):
+        if matrix.shape[0]:
+            result = value_and_grad("logistic", matrix, y[: matrix.shape[0]], coef, intercept)
+            check_logistic(result, matrix.toarray(), y[: matrix.shape[0]], coef, intercept, unit)
+    dense, product = (
+        fl.linear.hess_vec("logistic", a, y, coef, coef[::-1], intercept, 0.5) for a in (X.toarray(), X)
+    )
+    np.testing.assert_allclose(product[0], dense[0], rtol=1e3 * unit, atol=100 * unit)
+    np.testing.assert_allclose(product[1], dense[1], rtol=1e3 * unit, atol=100 * unit)
+
+
+def test_indices_in_any_order_and_more_than_once():
+    sparse = pytest.importorskip("scipy.sparse")
+    X = sparse.csr_matrix(([1.0, 2.0, 4.0, 8.0, 16.0], [2, 0, 2, 1, 1], [0, 3, 5]), shape=(2, 3))
+    result = value_and_grad("squared_error", X, [1.0, 2.0], [0.5, 0.25, 2.0], 1.0)
+    assert bits(result) == bits(
+        value_and_grad("squared_error", X.toarray(), [1.0, 2.0], [0.5, 0.25, 2.0], 1.0)
+    )
+
+
+def test_formats_and_dtypes():
+    X, y, coef, intercept = sparse_problem(60, 9, np.float64)
+    X.data = X.data.round()
+    wanted = bits(value_and_grad("logistic", X, y, coef, intercept))
+    for same in (X.astype(np.int16), with_indices(X, np.uint16), with_indices(X, np.int8)):
+        assert bits(value_and_grad("logistic", same, y, coef, intercept)) == wanted
+    strided = X.copy()
+    strided.data, strided.indices = np.repeat(X.data, 2)[::2], np.repeat(X.indices, 2)[::2]
+    assert bits(value_and_grad("logistic", strided, y, coef, intercept)) == wanted
+    for name in ("csc", "coo", "lil"):
+        with pytest.warns(UserWarning, match=rf"X is sparse in {name.upper()} format.*pass X.tocsr\(\)"):
+            assert bits(value_and_grad("logistic", X.asformat(name), y, coef, intercept)) == wanted
+
+
+def test_absent_sparse_rows():
+    X, y, coef, intercept = sparse_problem(60, 9, np.float64)
+    weight = (np.arange(60) % 3 > 0) * 1.0
+    wanted = value_and_grad("logistic", X, y, coef, intercept, sample_weight=weight)
+    odd = X.copy()
+    odd.data[np.repeat(weight, np.diff(X.indptr)) == 0] = np.nan
+    assert bits(value_and_grad("logistic", odd, y, coef, intercept, sample_weight=weight)) == bits(wanted)
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize(
+    ("part", "at", "value"),
+    [
+        ("indices", 0, -1),
+        ("indices", -1, 9),
+        ("indices", 7, 2**31 - 1),
+        ("indptr", 0, -1),
+        ("indptr", 5, 10**6),
+        ("indptr", 40, 0),
+        ("indptr", -1, 10**6),
+    ],
+)
+@pytest.mark.usefixtures("team")
+def test_a_matrix_that_leads_outside_is_refused(part, at, value, index):
+    X, y, coef, _ = sparse_problem(3000, 9, np.float64)
+    X = with_indices(X, index)
+    getattr(X, part)[at] = value
+    with pytest.raises(ValueError, match=r"X is not a valid CSR matrix.* must lie in \[0, 9\)"):
+        value_and_grad("logistic", X, y, coef)
+
+
+def test_a_matrix_whose_parts_do_not_fit_is_refused():
+    X, y, coef, _ = sparse_problem(30, 9, np.float64)
+    for part in (np.zeros(30), np.zeros((31, 1), int), X.indptr * 1.0):
+        odd = X.copy()
+        odd.indptr = part
+        with pytest.raises(ValueError, match="X is not a valid CSR matrix"):
+            value_and_grad("logistic", odd, y, coef)
+    X.data = X.data * 1j
+    with pytest.raises(TypeError, match="X.data has dtype complex128"):
+        value_and_grad("logistic", X, y, coef)
+
+
+def test_scipy_is_imported_for_sparse_matrices_alone():
+    assert "scipy" not in run(
+        "import sys, fastloss as fl\nfl.linear.value_and_grad('huber', [[1.0]], [1.0], [0.0])\n"
+        "print([name for name in sys.modules if name.startswith('scipy')])"
+    )
+
+
 # ---- layouts, threads, levels ---------------------------------------------------------------------------
 
 
@@ -307,19 +414,31 @@ def test_bits_do_not_depend_on_the_number_of_threads(shape, dtype):
     assert len(results) == 1
 
 
+@pytest.mark.usefixtures("team")
+def test_bits_of_sparse_rows_do_not_depend_on_the_number_of_threads():
+    X, y, coef, intercept = sparse_problem(20_000, 50, np.float32)
+    results = set()
+    for threads in (1, 2, 3, 8):
+        with fl.threads(threads):
+            results.add(bits(value_and_grad("logistic", X, y, coef, intercept)))
+    assert len(results) == 1
+
+
 HASHES = """
 import hashlib, json
 import numpy as np
 import fastloss as fl
+from scipy import sparse
 
 hashes = {}
 for dtype in (np.float32, np.float64):
     for rows, columns in ((3001, 21), (500, 1000), (7, 3)):
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(rows, columns)).astype(dtype), rng.integers(0, 2, rows)
-        coef = rng.normal(size=columns) / 30
+        coef, few = rng.normal(size=columns) / 30, sparse.csr_array(X * (rng.random(X.shape) < 0.1))
         results = [fl.linear.value_and_grad("logistic", X, y, coef, 0.1)]
         results += [fl.linear.hess_vec("logistic", X, y, coef, np.ones(columns), 0.1, 1.0)]
+        results += [fl.linear.value_and_grad("logistic", few, y, coef, 0.1)]
         data = b"".join(np.asarray(part).tobytes() for result in results for part in result)
         hashes[f"{rows} {columns} {dtype.__name__}"] = hashlib.sha256(data).hexdigest()
 print(json.dumps(hashes))
@@ -331,6 +450,7 @@ print(json.dumps(hashes))
     reason="needs a CPU with AVX-512, to compare it with AVX2",
 )
 def test_avx2_and_avx512_give_the_same_bits():
+    pytest.importorskip("scipy")
     found = [json.loads(run(HASHES, FASTLOSS_ISA=level)) for level in ("v3", "v4")]
     assert found[0] == found[1]
     assert len(set(found[0].values())) == 6

@@ -11,12 +11,20 @@ enum {
     FL_TOGETHER = 4,                  /* rows that share the loads of coefficients and of sums */
 };
 
+static FL_INLINE void fl_fold(int half, real *lanes)
+{
+#pragma omp simd
+    for (int l = 0; l < half; l++)
+        lanes[l] += lanes[l + half];
+}
+
 static FL_INLINE real fl_dot_lanes(real *lanes)
 {
-    for (int half = FL_DOT_LANES / 2; half; half /= 2)
-        for (int l = 0; l < half; l++)
-            lanes[l] += lanes[l + half];
-    return lanes[0];
+    if (FL_DOT_LANES == 16)
+        fl_fold(8, lanes);
+    fl_fold(4, lanes);
+    fl_fold(2, lanes);
+    return lanes[0] + lanes[1];
 }
 
 /* ---- rows one after the other ---------------------------------------------------------------- */
@@ -27,8 +35,10 @@ static FL_INLINE void fl_add_products(int rows, const real *x, ptrdiff_t step, p
 {
     for (int r = 0; r < rows; r++)
 #pragma omp simd
-        for (int l = 0; l < FL_DOT_LANES; l++)
-            lanes[r][l] = l < n ? fl_fma(x[r * step + l], coef[l], lanes[r][l]) : lanes[r][l];
+        for (int l = 0; l < FL_DOT_LANES; l++) {
+            const real a = l < n ? x[r * step + l] : R(0);
+            lanes[r][l] = fl_fma(a, coef[l], lanes[r][l]);
+        }
 }
 
 static FL_INLINE void fl_dots(int rows, const real *x, ptrdiff_t step, ptrdiff_t columns, const real *coef,
@@ -109,6 +119,77 @@ static FL_INLINE void fl_backward_rows(const fl_matrix *m, const real *grad, con
     }
     for (int r = 0; r < found; r++)
         fl_add_rows(1, x + r, g + r, m->columns, ahead, sums);
+}
+
+/* ---- compressed rows (CSR) ------------------------------------------------------------------- */
+
+/* Of int32 or int64, by their size. */
+static FL_INLINE ptrdiff_t fl_index(int size, const void *indices, ptrdiff_t k)
+{
+    return size == 4 ? (ptrdiff_t)((const int32_t *)indices)[k] : (ptrdiff_t)((const int64_t *)indices)[k];
+}
+
+/* Scalar: to gather takes as long as to load one by one. */
+static FL_INLINE void fl_score_sparse(int size, const fl_matrix *m, const real *coef, real intercept,
+                                      real *scores)
+{
+    enum { LANES = 4 };
+    const real *x = m->data;
+    const void *indices = m->indices;
+    for (ptrdiff_t i = 0; i < m->rows; i++) {
+        const ptrdiff_t end = fl_index(size, m->starts, i + 1);
+        ptrdiff_t k = fl_index(size, m->starts, i);
+        real lanes[LANES] = { 0 };
+        for (; k + LANES <= end; k += LANES)
+            for (int l = 0; l < LANES; l++)
+                lanes[l] = fl_fma(x[k + l], coef[fl_index(size, indices, k + l)], lanes[l]);
+        for (; k < end; k++)
+            lanes[0] = fl_fma(x[k], coef[fl_index(size, indices, k)], lanes[0]);
+        scores[i] = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + intercept;
+    }
+}
+
+static FL_INLINE void fl_fetch(const void *from, ptrdiff_t bytes)
+{
+    for (ptrdiff_t line = 0; line < bytes; line += 64)
+        __builtin_prefetch((const char *)from + line, 0, 2);
+}
+
+/* One element after the other: a row may name a column twice. */
+static FL_INLINE void fl_add_sparse(int size, const fl_matrix *m, const real *grad, const real *along,
+                                    double *sums)
+{
+    const real *x = m->data;
+    const char *indices = m->indices;
+    const ptrdiff_t ahead = fl_index(size, m->starts, m->rows) - fl_index(size, m->starts, 0);
+    for (ptrdiff_t i = 0; i < m->rows; i++) {
+        const real g = fl_row_factor(grad, along, i);
+        const ptrdiff_t start = fl_index(size, m->starts, i), end = fl_index(size, m->starts, i + 1);
+        fl_fetch(x + start + ahead, (end - start) * (ptrdiff_t)sizeof(real)); /* of the next block */
+        fl_fetch(indices + (start + ahead) * size, (end - start) * size);
+        if (g == R(0))
+            continue;
+        for (ptrdiff_t k = start; k < end; k++)
+            sums[fl_index(size, indices, k)] += x[k] * g;
+        sums[m->columns] += g;
+    }
+}
+
+static FL_INLINE void fl_forward_sparse(const fl_matrix *m, const real *coef, real intercept, real *scores)
+{
+    if (m->index_bytes == 4)
+        fl_score_sparse(4, m, coef, intercept, scores);
+    else
+        fl_score_sparse(8, m, coef, intercept, scores);
+}
+
+static FL_INLINE void fl_backward_sparse(const fl_matrix *m, const real *grad, const real *along,
+                                         double *sums)
+{
+    if (m->index_bytes == 4)
+        fl_add_sparse(4, m, grad, along, sums);
+    else
+        fl_add_sparse(8, m, grad, along, sums);
 }
 
 #endif

@@ -2,7 +2,7 @@
 
 cdef extern from "fastloss.h" nogil:
     enum:
-        FL_BLOCK, FL_INPUTS, FL_OUTPUTS, FL_CONSTANTS, FL_MAX_DIMS
+        FL_LANES, FL_BLOCK, FL_INPUTS, FL_OUTPUTS, FL_CONSTANTS, FL_MAX_DIMS
 
     ctypedef int fl_kernel(Py_ssize_t n, const void *const *inputs, Py_ssize_t third_step, Py_ssize_t ahead, void *const *outputs,
                            const double *constants, double scale, double *sum) noexcept
@@ -98,6 +98,10 @@ cdef extern from "fastloss.h" nogil:
         int real_bytes
         Py_ssize_t rows, columns
         fl_array X, y, weight
+        const void *starts
+        const void *indices
+        int index_bytes
+        Py_ssize_t stored
         const void *coef
         const void *vector
         double intercept, vector_intercept

@@ -274,10 +274,13 @@ def row_loss_names() -> list[str]: ...
 def as_array(name: str, x: object) -> _Array: ...
 def apart(param: _Array, grad: _Array) -> _Array: ...
 def memory_range(array: _Array) -> tuple[int, int]: ...
+LANES: int
+
 def linear_pass(
     loss: Loss[...],
-    X: _Array,
+    X: _Array | tuple[_Array, ...],
     y: _Array,
+    columns: int,
     coef: _Array,
     intercept: float,
     sample_weight: _Array | None,

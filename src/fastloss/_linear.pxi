@@ -1,24 +1,28 @@
 # One pass over the rows of a linear model: part of _core.pyx.
 
 
-def linear_pass(Loss loss, ndarray X, ndarray y, ndarray coef, double intercept, sample_weight, bint mean,
+LANES = <int>FL_LANES
+
+
+def linear_pass(Loss loss, X, ndarray y, Py_ssize_t columns, ndarray coef, double intercept, sample_weight, bint mean,
                 ndarray vector=None, double vector_intercept=0):
     """The reduced value, X'g and the sum of g: gradients, or with a vector the Hessian times it.
 
     The caller, fastloss.linear, has checked shapes and dtypes: `coef` and `vector` are contiguous, float32 or
-    float64, and what is computed is in their dtype.
+    float64, filled up with zeros to whole groups of LANES, and what is computed is in their dtype. X is an array or,
+    of a sparse matrix, data of that dtype, starts and indices, contiguous and aligned.
     """
     cdef fl_linear_call call
     cdef Layout layout
     cdef double total = 0, divisor
-    cdef Py_ssize_t i, n = cnp.PyArray_DIM(y, 0), columns = cnp.PyArray_DIM(coef, 0)
+    cdef Py_ssize_t i, n = cnp.PyArray_DIM(y, 0)
     cdef ndarray w = None, sums = np.empty(columns + 1)
     call.real_bytes = cnp.PyArray_ITEMSIZE(coef)
     call.kernel = fl_kernels(call.real_bytes).loss[loss.id][
         <int>(FL_PASS_sum_grad if vector is None else FL_PASS_grad_hess)
     ]
     call.rows, call.columns = n, columns
-    describe(&call.X, layout.strides[0], X, 2)
+    describe_matrix(&call, layout.strides[0], X)
     describe(&call.y, layout.strides[1], y, 1)
     call.weight.data = NULL
     weights = n
@@ -39,6 +43,19 @@ def linear_pass(Loss loss, ndarray X, ndarray y, ndarray coef, double intercept,
     return total / divisor, sums[:columns], float(sums[columns])
 
 
+cdef int describe_matrix(fl_linear_call *call, Py_ssize_t *strides, X) except -1:
+    cdef ndarray data, starts, indices
+    call.starts = call.indices = NULL
+    if type(X) is ndarray:
+        describe(&call.X, strides, X, 2)
+        return 0
+    data, starts, indices = X
+    describe(&call.X, strides, data, 1)
+    call.starts, call.indices = cnp.PyArray_DATA(starts), cnp.PyArray_DATA(indices)
+    call.index_bytes, call.stored = cnp.PyArray_ITEMSIZE(indices), cnp.PyArray_DIM(indices, 0)
+    return 0
+
+
 cdef bint run_linear(fl_linear_call *call, double *total) except -1:
     """Whether a row that counts violates the loss's domain."""
     cdef int status
@@ -49,6 +66,9 @@ cdef bint run_linear(fl_linear_call *call, double *total) except -1:
         raise MemoryError(f"no room for the sums of {call.columns} columns")
     if status & FL_INTERRUPTED:
         raise_pending()
+    if status & FL_BAD_INDEX:
+        raise ValueError("X is not a valid CSR matrix: X.indptr must not decrease nor leave X.indices, and X.indices "
+                         f"must lie in [0, {call.columns}); X.check_format() says more")
     return status & FL_VIOLATED != 0
 
 

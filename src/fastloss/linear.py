@@ -1,9 +1,10 @@
 """Linear models in one pass over their data: the value of any pointwise loss, its gradient, its Hessian."""
 
-# ruff: noqa: N803 - X is the field's name
+# ruff: noqa: N803, N806 - X is the field's name
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastloss._arguments import Array
 from fastloss._checks import nonnegative
-from fastloss._core import Loss, RowLoss, as_array, linear_pass
+from fastloss._core import LANES, Loss, RowLoss, as_array, linear_pass
 from fastloss.registry import get
 
 _Reduction = Literal["mean", "sum"]
@@ -41,9 +42,11 @@ def value_and_grad(
     ----------
     loss : Loss or str
         A pointwise loss, with parameters of its own as in ``fl.huber.bind(delta=2.0)``, or its name.
-    X : array_like, shape (n, d)
+    X : array_like or sparse matrix of SciPy, shape (n, d)
         float32 and float64 are computed as they are, float16 as float32, all else as float64. A C-contiguous array,
-        or rows of one, is read where it lies; of others a block at a time is copied.
+        or rows of one, is read where it lies; of others a block at a time is copied. So are sparse matrices in CSR
+        format, with indices of int32 or int64, in any order, also more than once in a row; other formats are
+        converted, with a warning.
     y : array_like, shape (n,)
         The labels or targets, as `loss` takes them.
     coef : array_like, shape (d,)
@@ -285,13 +288,7 @@ class _Model:
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         self.mean = reduction == "mean"
         self.l2 = nonnegative(l2=l2)
-        self.X = as_array("X", X)
-        if self.X.ndim != 2:
-            advice = "; pass X.reshape(-1, 1) for one column" if self.X.ndim == 1 else ""
-            raise ValueError(f"X must have 2 dimensions, got shape {self.X.shape}{advice}")
-        single = self.X.dtype.kind == "f" and self.X.dtype.itemsize <= 4
-        self.dtype = np.dtype(np.float32 if single else np.float64)
-        self.rows, self.columns = self.X.shape
+        self.X, self.dtype, (self.rows, self.columns) = _matrix(X)
         self.y = self.per_row("y", y)
         self.weight = None if sample_weight is None else self.per_row("sample_weight", sample_weight)
         if not self.rows and self.mean:
@@ -317,8 +314,11 @@ class _Model:
         return array
 
     def working(self, vector: Array) -> Array:
+        """The vector as the kernels read it: with zeros up to whole groups of LANES."""
+        padded = np.zeros(-(-self.columns // LANES) * LANES, self.dtype)
         with np.errstate(all="ignore"):
-            return np.ascontiguousarray(vector, self.dtype)
+            padded[: self.columns] = vector
+        return padded
 
     def value_and_grad(self, coef: Array, intercept: float) -> tuple[float, Array, float]:
         value, grad, grad_intercept = self._sums(coef, intercept)
@@ -338,8 +338,52 @@ class _Model:
 
     def _sums(self, coef: Array, intercept: float, *vector: Any) -> tuple[float, Array, float]:
         return linear_pass(
-            self.loss, self.X, self.y, self.working(coef), intercept, self.weight, self.mean, *vector
+            self.loss,
+            self.X,
+            self.y,
+            self.columns,
+            self.working(coef),
+            intercept,
+            self.weight,
+            self.mean,
+            *vector,
         )
+
+
+def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int, ...]]:
+    """What C reads of X, the dtype that it is computed in, and its shape."""
+    sparse = any(base.__module__.startswith("scipy.sparse") for base in type(X).__mro__)
+    array = X if sparse else as_array("X", X)
+    if len(array.shape) != 2:
+        advice = "; pass X.reshape(-1, 1) for one column" if len(array.shape) == 1 else ""
+        raise ValueError(f"X must have 2 dimensions, got shape {array.shape}{advice}")
+    if not sparse:
+        return array, _working(array), array.shape
+    if X.format != "csr":
+        warnings.warn(
+            f"X is sparse in {X.format.upper()} format, and is converted; pass X.tocsr()", stacklevel=4
+        )
+        X = X.tocsr()
+    values, indptr, indices = as_array("X.data", X.data), np.asarray(X.indptr), np.asarray(X.indices)
+    whole = all(a.dtype.kind in "iu" for a in (indptr, indices))
+    if not whole or values.ndim != 1 or indices.ndim != 1 or indptr.shape != (X.shape[0] + 1,):
+        raise ValueError(
+            "X is not a valid CSR matrix: X.data and X.indices must have 1 dimension, X.indptr a place more than "
+            "X rows, and X.indptr and X.indices must be integers; X.check_format() says more"
+        )
+    dtype = _working(values)
+    index = np.int32 if indptr.dtype == indices.dtype == np.int32 else np.int64
+    stored = min(len(values), len(indices))
+    parts = (values[:stored], dtype), (indptr, index), (indices[:stored], index)
+    return tuple(np.require(part, kind, "CA") for part, kind in parts), dtype, X.shape
+
+
+def _is_single(array: Array) -> bool:
+    return bool(array.dtype.kind == "f" and array.dtype.itemsize <= 4)
+
+
+def _working(array: Array) -> np.dtype[Any]:
+    return np.dtype(np.float32 if _is_single(array) else np.float64)
 
 
 def _pointwise(loss: object) -> Loss[...]:
@@ -362,6 +406,5 @@ def _number(name: str, x: ArrayLike) -> float:
 
 def _narrowed(grad: Array, coef: Array) -> Array:
     """The gradient in the precision of the coefficients."""
-    single = coef.dtype.kind == "f" and coef.dtype.itemsize <= 4
     with np.errstate(all="ignore"):
-        return grad.astype(np.float32) if single else grad
+        return grad.astype(np.float32) if _is_single(coef) else grad
