@@ -197,6 +197,34 @@ def test_scipy_finds_the_line_of_least_squares(method):
     np.testing.assert_allclose(found.x, np.polyfit(x, y, 1), rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", ["LogisticRegression", "softmax", "Ridge", "PoissonRegressor"])
+def test_the_penalty_is_that_of_scikit_learn(name):
+    """At its optimum the gradient is 0."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(0)
+    X, weight = rng.normal(size=(300, 4)), rng.uniform(0.5, 2, 300)
+    classes = 3 if name == "softmax" else 2
+    y = (X[:, 0] + rng.normal(size=300) > 0) + (classes - 2) * (X[:, 1] > 0)
+    if name in ("LogisticRegression", "softmax"):
+        model = linear_model.LogisticRegression(C=0.1, tol=1e-10)
+        loss, options = "logistic" if classes == 2 else "softmax_cross_entropy", {"l2": 10 / weight.sum()}
+    elif name == "Ridge":
+        model, loss = linear_model.Ridge(alpha=20.0), "half_squared_error"
+        options = {"l2": 20.0, "reduction": "sum"}
+    else:
+        model, loss = linear_model.PoissonRegressor(alpha=0.5, tol=1e-10), "poisson"
+        options = {"l2": 0.5}
+    model.fit(X, y, sample_weight=weight)
+    coef = model.coef_ if classes == 3 else model.coef_.ravel()
+    intercept = model.intercept_ if classes == 3 else float(np.squeeze(model.intercept_))
+    _, grad, grad_intercept = value_and_grad(loss, X, y, coef, intercept, sample_weight=weight, **options)
+    bound = 1e-6 * (weight.sum() if "reduction" in options else 1)
+    assert np.abs(grad).max() < bound
+    assert np.abs(grad_intercept).max() < bound
+    assert np.abs(options["l2"] * coef).max() > 1e-3
+
+
 @pytest.mark.parametrize("w", [np.zeros(3), np.zeros((4, 1)), 0.0])
 def test_parameters_of_another_shape(w):
     objective = fl.linear.Objective("huber", np.ones((6, 3)), np.zeros(6))
@@ -250,6 +278,70 @@ def test_no_rows(columns):
     assert (value, grad.tolist(), grad_intercept) == (2.0 * columns, coef.tolist(), 0)
     with pytest.raises(ValueError, match="no rows"):
         value_and_grad("huber", X, y, coef)
+
+
+# ---- classes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax(dtype, reduction):
+    """Against the scores' loss; its gradient by the coefficients is a product of NumPy's in extended precision."""
+    rng = np.random.default_rng(0)
+    X, y, weight = rng.normal(size=(90, 4)).astype(dtype), rng.integers(0, 3, 90), rng.uniform(0, 2, 90)
+    coef, intercept = rng.normal(size=(3, 4)).astype(dtype), rng.normal(size=3)
+    loss = fl.softmax_cross_entropy.bind(label_smoothing=0.1, ignore_index=2)
+    scores = X.astype(np.float64) @ coef.T.astype(np.float64) + intercept
+    value, slopes = loss.value_and_grad(y, scores, sample_weight=weight, reduction=reduction)
+    options = {"sample_weight": weight, "reduction": reduction}
+    got = value_and_grad(loss, X, y, coef, intercept, l2=0.5, **options)
+    relative = 64 * float(np.finfo(dtype).eps)
+    tolerance = relative * (1 if reduction == "mean" else weight.sum())
+    assert got[0] == pytest.approx(value + 0.25 * (coef.astype(float) ** 2).sum(), rel=relative)
+    wanted = slopes.T.astype(np.longdouble) @ X + 0.5 * coef
+    np.testing.assert_allclose(got[1], wanted.astype(float), atol=tolerance, rtol=0)
+    np.testing.assert_allclose(got[2], slopes.sum(axis=0), atol=tolerance, rtol=0)
+    assert got[1].dtype == dtype
+    objective = fl.linear.Objective(loss, X, y, l2=0.5, **options)
+    value, grad = objective(np.append(coef.astype(float), intercept))
+    assert value == got[0]
+    np.testing.assert_array_equal(grad[:12].reshape(3, 4).astype(dtype), got[1])
+    np.testing.assert_array_equal(grad[12:], got[2])
+    with pytest.raises(ValueError, match="softmax_cross_entropy has no hess_vec"):
+        objective.hess_vec(grad, grad)
+
+
+def test_softmax_without_intercepts():
+    X, y = np.eye(3), np.arange(3)
+    value, grad = fl.linear.Objective("softmax_cross_entropy", X, y, fit_intercept=False)(np.zeros(9))
+    assert value == pytest.approx(np.log(3), rel=1e-15)
+    np.testing.assert_allclose(grad.reshape(3, 3), (1 / 3 - np.eye(3)) / 3, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"coef": np.zeros(2)},
+            ValueError,
+            r"coef has shape \(2,\), but X has 2 columns; pass shape \(K, 2\)",
+        ),
+        ({"coef": np.zeros((2, 3))}, ValueError, r"pass shape \(K, 2\), a row for each class"),
+        ({"intercept": np.zeros(2)}, ValueError, r"intercept has shape \(2,\); pass shape \(3,\)"),
+        ({"y": np.full(6, 3)}, ValueError, r"y must lie in \[0, 3\)"),
+        ({"y": np.zeros(6)}, TypeError, "y must be class indices"),
+    ],
+)
+def test_errors_of_softmax(change, error, message):
+    arguments = {"X": np.ones((6, 2)), "y": np.zeros(6, int), "coef": np.zeros((3, 2)), **change}
+    with pytest.raises(error, match=message):
+        value_and_grad("softmax_cross_entropy", **arguments)
+
+
+def test_softmax_of_other_parameters():
+    objective = fl.linear.Objective("softmax_cross_entropy", np.ones((6, 2)), np.zeros(6, int))
+    with pytest.raises(ValueError, match=r"w has shape \(7,\); pass 3 parameters for each class"):
+        objective(np.zeros(7))
 
 
 # ---- sparse rows ----------------------------------------------------------------------------------------
@@ -338,6 +430,12 @@ def test_a_matrix_that_leads_outside_is_refused(part, at, value, index):
     getattr(X, part)[at] = value
     with pytest.raises(ValueError, match=r"X is not a valid CSR matrix.* must lie in \[0, 9\)"):
         value_and_grad("logistic", X, y, coef)
+
+
+def test_softmax_of_sparse_rows_is_refused():
+    X, y, *_ = sparse_problem(30, 9, np.float64)
+    with pytest.raises(TypeError, match=r"X is sparse \(csr_array\).*pass X.toarray\(\)"):
+        value_and_grad("softmax_cross_entropy", X, y, np.zeros((2, 9)))
 
 
 def test_a_matrix_whose_parts_do_not_fit_is_refused():

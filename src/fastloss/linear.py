@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastloss._arguments import Array
 from fastloss._checks import nonnegative
 from fastloss._core import LANES, Loss, RowLoss, as_array, linear_pass
+from fastloss.linear_softmax import model_gradients
 from fastloss.registry import get
 
 _Reduction = Literal["mean", "sum"]
@@ -23,12 +24,12 @@ def value_and_grad(
     X: ArrayLike,
     y: ArrayLike,
     coef: ArrayLike,
-    intercept: float = 0.0,
+    intercept: ArrayLike = 0.0,
     *,
     sample_weight: ArrayLike | None = None,
     l2: float = 0.0,
     reduction: _Reduction = "mean",
-) -> tuple[float, NDArray[Any], float]:
+) -> tuple[float, NDArray[Any], Any]:
     """The loss of a linear model and its gradient, in one pass over the rows of `X`.
 
     ::
@@ -41,7 +42,9 @@ def value_and_grad(
     Parameters
     ----------
     loss : Loss or str
-        A pointwise loss, with parameters of its own as in ``fl.huber.bind(delta=2.0)``, or its name.
+        A pointwise loss, with parameters of its own as in ``fl.huber.bind(delta=2.0)``, or its name. With
+        `softmax_cross_entropy` `coef` and its gradient have shape (K, d), `intercept` and its gradient (K,), and `X`
+        is dense: that is `linear_cross_entropy`, whose matrix products read `X` twice.
     X : array_like or sparse matrix of SciPy, shape (n, d)
         float32 and float64 are computed as they are, float16 as float32, all else as float64. A C-contiguous array,
         or rows of one, is read where it lies; of others a block at a time is copied. So are sparse matrices in CSR
@@ -66,7 +69,7 @@ def value_and_grad(
     value : float
     grad_coef : ndarray, shape (d,)
         float32 if `coef` is float32 or float16, else float64; summed in float64 in any case.
-    grad_intercept : float
+    grad_intercept : float, or ndarray of shape (K,)
 
     Raises
     ------
@@ -94,9 +97,9 @@ def value_and_grad(
     >>> fl.linear.value_and_grad("half_squared_error", X, y, [2.0], 4.0)
     (0.8333333333333334, array([-1.66666667]), -1.0)
     """
-    model = _Model(loss, X, y, sample_weight, l2, reduction)
-    coef = model.vector("coef", coef)
-    value, grad, grad_intercept = model.value_and_grad(coef, _number("intercept", intercept))
+    model = _kind(loss)(loss, X, y, sample_weight, l2, reduction)
+    coef, intercept = model.parameters(coef, intercept)
+    value, grad, grad_intercept = model.value_and_grad(coef, intercept)
     return value, _narrowed(grad, coef), grad_intercept
 
 
@@ -155,16 +158,16 @@ def hess_vec(
     (array([15.]), 9.0)
     """
     model = _Model(loss, X, y, sample_weight, l2, reduction)
-    coef, vector = model.vector("coef", coef), model.vector("vector", vector)
-    numbers = _number("intercept", intercept), _number("vector_intercept", vector_intercept)
-    product, product_intercept = model.hess_vec(coef, vector, *numbers)
+    coef, intercept = model.parameters(coef, intercept)
+    vector, vector_intercept = model.parameters(vector, vector_intercept, "vector")
+    product, product_intercept = model.hess_vec(coef, vector, intercept, vector_intercept)
     return _narrowed(product, vector), product_intercept
 
 
 class Objective:
     """A linear model's loss as a function of one flat vector of parameters, for SciPy's optimisers.
 
-    The parameters are the coefficients and, last, the intercept. Called, it returns value and gradient, as
+    The parameters are the coefficients, row by row with `softmax_cross_entropy`, and last the intercepts. Called, it returns value and gradient, as
     ``scipy.optimize.minimize(objective, x0, jac=True)`` expects them; ``hessp=objective.hess_vec`` goes with it.
 
     Parameters
@@ -208,7 +211,7 @@ class Objective:
         l2: float = 0.0,
         reduction: _Reduction = "mean",
     ) -> None:
-        self._model = _Model(loss, X, y, sample_weight, l2, reduction)
+        self._model = _kind(loss)(loss, X, y, sample_weight, l2, reduction)
         self.fit_intercept = bool(fit_intercept)
 
     def value_and_grad(self, w: ArrayLike) -> tuple[float, NDArray[np.float64]]:
@@ -256,15 +259,11 @@ class Objective:
         (coef, intercept), (vector, vector_intercept) = self._split("w", w), self._split("v", v)
         return self._join(*self._model.hess_vec(coef, vector, intercept, vector_intercept))
 
-    def _split(self, name: str, w: ArrayLike) -> tuple[Array, float]:
-        array, size = as_array(name, w), self._model.columns + self.fit_intercept
-        if array.shape != (size,):
-            what = "the coefficients and the intercept" if self.fit_intercept else "the coefficients"
-            raise ValueError(f"{name} has shape {array.shape}; pass shape ({size},): {what}")
-        return (array[:-1], float(array[-1])) if self.fit_intercept else (array, 0.0)
+    def _split(self, name: str, w: ArrayLike) -> tuple[Array, Any]:
+        return self._model.split(name, as_array(name, w), self.fit_intercept)
 
-    def _join(self, grad: Array, grad_intercept: float) -> NDArray[np.float64]:
-        return np.append(grad, grad_intercept) if self.fit_intercept else grad
+    def _join(self, grad: Array, grad_intercept: ArrayLike) -> NDArray[np.float64]:
+        return np.append(grad, grad_intercept) if self.fit_intercept else grad.ravel()
 
     def __repr__(self) -> str:
         model = self._model
@@ -273,6 +272,8 @@ class Objective:
 
 class _Model:
     """All but the parameters, checked; what is computed is in float64, or in float32 as X."""
+
+    takes_sparse = True
 
     def __init__(
         self,
@@ -283,16 +284,25 @@ class _Model:
         l2: float,
         reduction: str,
     ) -> None:
-        self.loss = _pointwise(loss)
+        self.loss = self.accepted(loss)
         if reduction not in ("mean", "sum"):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         self.mean = reduction == "mean"
         self.l2 = nonnegative(l2=l2)
-        self.X, self.dtype, (self.rows, self.columns) = _matrix(X)
+        self.X, self.dtype, (self.rows, self.columns) = _matrix(X if self.takes_sparse else as_array("X", X))
         self.y = self.per_row("y", y)
         self.weight = None if sample_weight is None else self.per_row("sample_weight", sample_weight)
         if not self.rows and self.mean:
             raise ValueError("X has no rows, and the mean of nothing is undefined; use reduction='sum'")
+
+    def accepted(self, loss: Loss[...] | str) -> Loss[...]:
+        found = _named(loss)
+        if isinstance(found, RowLoss):
+            raise ValueError(
+                f"{found.name} is a loss of rows of scores; here a linear model takes a pointwise loss, and for its "
+                "value and gradient softmax_cross_entropy"
+            )
+        return found
 
     def per_row(self, name: str, x: ArrayLike) -> Array:
         array = as_array(name, x)
@@ -303,15 +313,24 @@ class _Model:
             )
         return array
 
-    def vector(self, name: str, x: ArrayLike) -> Array:
-        array = as_array(name, x)
+    def parameters(self, coef: ArrayLike, intercept: ArrayLike, name: str = "coef") -> tuple[Array, Any]:
+        array, number = as_array(name, coef), as_array(_intercept_of(name), intercept)
         if array.shape != (self.columns,):
             advice = f"; pass {name}.ravel()" if array.size == self.columns and array.ndim else ""
             raise ValueError(
                 f"{name} has shape {array.shape}, but X has {self.columns} columns; "
                 f"pass shape ({self.columns},){advice}"
             )
-        return array
+        if number.shape:
+            raise ValueError(f"{_intercept_of(name)} must be a number, got shape {number.shape}")
+        return array, float(number)
+
+    def split(self, name: str, w: Array, fit_intercept: bool) -> tuple[Array, Any]:
+        size = self.columns + fit_intercept
+        if w.shape != (size,):
+            what = "the coefficients and the intercept" if fit_intercept else "the coefficients"
+            raise ValueError(f"{name} has shape {w.shape}; pass shape ({size},): {what}")
+        return (w[:-1], float(w[-1])) if fit_intercept else (w, 0.0)
 
     def working(self, vector: Array) -> Array:
         """The vector as the kernels read it: with zeros up to whole groups of LANES."""
@@ -320,11 +339,11 @@ class _Model:
             padded[: self.columns] = vector
         return padded
 
-    def value_and_grad(self, coef: Array, intercept: float) -> tuple[float, Array, float]:
+    def value_and_grad(self, coef: Array, intercept: Any) -> tuple[float, Array, Any]:
         value, grad, grad_intercept = self._sums(coef, intercept)
         if self.l2:
             coef = coef.astype(np.float64)
-            value += self.l2 / 2 * float(coef @ coef)
+            value += self.l2 / 2 * float(np.vdot(coef, coef))
             grad += self.l2 * coef
         return value, grad, grad_intercept
 
@@ -336,7 +355,7 @@ class _Model:
             product += self.l2 * vector.astype(np.float64)
         return product, product_intercept
 
-    def _sums(self, coef: Array, intercept: float, *vector: Any) -> tuple[float, Array, float]:
+    def _sums(self, coef: Array, intercept: Any, *vector: Any) -> tuple[float, Array, Any]:
         return linear_pass(
             self.loss,
             self.X,
@@ -348,6 +367,58 @@ class _Model:
             self.mean,
             *vector,
         )
+
+
+class _Softmax(_Model):
+    """The softmax cross-entropy: coefficients of shape (K, d), intercepts (K,)."""
+
+    takes_sparse = False
+
+    def accepted(self, loss: Loss[...] | str) -> Loss[...]:
+        return _named(loss)
+
+    def parameters(self, coef: ArrayLike, intercept: ArrayLike, name: str = "coef") -> tuple[Array, Any]:
+        array, offsets = as_array(name, coef), as_array(_intercept_of(name), intercept)
+        if array.ndim != 2 or array.shape[1] != self.columns:
+            raise ValueError(
+                f"{name} has shape {array.shape}, but X has {self.columns} columns; "
+                f"pass shape (K, {self.columns}), a row for each class"
+            )
+        if not offsets.shape:
+            offsets = np.full(len(array), offsets)
+        if offsets.shape != array.shape[:1]:
+            raise ValueError(f"{_intercept_of(name)} has shape {offsets.shape}; pass shape ({len(array)},)")
+        return array, offsets
+
+    def split(self, name: str, w: Array, fit_intercept: bool) -> tuple[Array, Any]:
+        size = self.columns + fit_intercept
+        if w.ndim != 1 or not w.size or w.size % max(1, size):
+            raise ValueError(
+                f"{name} has shape {w.shape}; pass {size} parameters for each class, in 1 dimension"
+            )
+        classes = w.size // max(1, size)
+        coef = w[: classes * self.columns].reshape(classes, self.columns)
+        return coef, w[coef.size :] if fit_intercept else np.zeros(classes)
+
+    def hess_vec(self, *_: Any) -> Any:
+        raise ValueError(
+            f"{self.loss.name} has no hess_vec; use a method that needs gradients alone, such as L-BFGS-B"
+        )
+
+    def _sums(self, coef: Array, intercept: Any, *_: Any) -> tuple[float, Array, Any]:
+        with np.errstate(all="ignore"):
+            parameters = coef.astype(self.dtype), intercept.astype(self.dtype)
+        arguments = self.y, self.X, *parameters, self.weight, "mean" if self.mean else "sum", self.loss.params
+        value, grad, grad_intercept = model_gradients(*arguments)  # type: ignore[arg-type]
+        return value, grad.astype(np.float64), grad_intercept.astype(np.float64)
+
+
+def _kind(loss: Loss[...] | str) -> type[_Model]:
+    return _Softmax if _named(loss).name == "softmax_cross_entropy" else _Model
+
+
+def _intercept_of(name: str) -> str:
+    return "intercept" if name == "coef" else f"{name}_intercept"
 
 
 def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int, ...]]:
@@ -386,22 +457,11 @@ def _working(array: Array) -> np.dtype[Any]:
     return np.dtype(np.float32 if _is_single(array) else np.float64)
 
 
-def _pointwise(loss: object) -> Loss[...]:
+def _named(loss: object) -> Loss[...]:
     found = get(loss) if isinstance(loss, str) else loss
     if not isinstance(found, Loss):
         raise TypeError(f"loss must be a loss of fastloss or its name, got {found!r}")
-    if isinstance(found, RowLoss):
-        raise ValueError(
-            f"{found.name} is a loss of rows of scores; a linear model here takes a pointwise loss"
-        )
     return found
-
-
-def _number(name: str, x: ArrayLike) -> float:
-    array = as_array(name, x)
-    if array.shape:
-        raise ValueError(f"{name} must be a number, got shape {array.shape}")
-    return float(array)
 
 
 def _narrowed(grad: Array, coef: Array) -> Array:
