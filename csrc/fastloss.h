@@ -72,10 +72,11 @@ typedef int fl_row_kernel(const fl_tile *tile, const double *constants, double s
 
 /* ---- kernels: rows of a linear model -------------------------------------------------------------- */
 
-typedef enum { FL_LAYOUT_rows, FL_LAYOUT_sparse, FL_N_LAYOUTS } fl_layout;
+typedef enum { FL_LAYOUT_rows, FL_LAYOUT_columns, FL_LAYOUT_sparse, FL_N_LAYOUTS } fl_layout;
 
-/* A block of rows, `step` elements from one to the next. Of sparse ones (CSR), row i has the elements of data
- * from starts[i] to starts[i + 1], each in the column that its index says; both are int32 or both int64. */
+/* A block of rows, `step` elements from one row, or one column, to the next. Of sparse ones (CSR), row i has
+ * the elements of data from starts[i] to starts[i + 1], each in the column that its index says; both are
+ * int32 or both int64. */
 typedef struct {
     ptrdiff_t rows, columns;
     const void *data;
@@ -84,7 +85,8 @@ typedef struct {
     int index_bytes;
 } fl_matrix;
 
-/* scores = X coef + intercept. Behind coef there are zeros, up to whole groups of FL_LANES. */
+/* scores = X coef + intercept. Behind coef there are zeros, and behind scores there is room, up to whole
+ * groups of FL_LANES. */
 typedef void fl_forward_kernel(const fl_matrix *x, const void *coef, double intercept, void *scores);
 /* Adds X'g to sums, and behind these the sum of g; g is grad, or with `along` their product. There is room
  * for whole groups of FL_LANES sums. */

@@ -61,7 +61,7 @@ SGD(sgd_plain, 0, 0)
 SGD(sgd_momentum, 1, 0)
 SGD(sgd_nesterov, 1, 1)
 
-#define FL_LAYOUTS(X) X(rows) X(sparse)
+#define FL_LAYOUTS(X) X(rows) X(columns) X(sparse)
 #define LINEAR(layout)                                                                                  \
     static void FL_NAME(forward_##layout)(const fl_matrix *x, const void *coef, double b, void *scores) \
     {                                                                                                   \

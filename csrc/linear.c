@@ -8,6 +8,8 @@
 #include <string.h>
 
 enum {
+    COLUMN_BYTES = 1 << 19, /* of one that is read by columns, in longer runs */
+    SHORT_RUN = 512,
     BLOCK_BYTES = 1 << 16, /* of a block's rows, about: a part of the second level of cache */
     MOST_ROWS = FL_BLOCK,
     FEWEST_ROWS = 4,
@@ -29,6 +31,7 @@ typedef struct {
     ptrdiff_t lengths[2];
     fl_layout layout;
     int direct; /* the kernels read X where it lies */
+    int is_long;
     ptrdiff_t per_block, per_task, stride;
     double *sums;
     char *rooms;
@@ -111,7 +114,7 @@ static fl_matrix read_rows(const linear_job *job, ptrdiff_t start, ptrdiff_t n, 
     } else if (job->direct) {
         const ptrdiff_t step = x->strides ? x->strides[0] : columns * size;
         m.data = x->data + start * step;
-        m.step = step / size;
+        m.step = (job->layout == FL_LAYOUT_columns ? x->strides[1] : step) / size;
     } else if (columns) {
         fl_pack(&job->shape, (int)size, x, start * columns, n * columns, copy);
         m.data = copy;
@@ -188,13 +191,18 @@ static void prepare(linear_job *job, const fl_linear_call *call)
     job->lengths[1] = columns;
     job->shape = (fl_shape){ 2, job->lengths };
     job->rows = (fl_shape){ 1, job->lengths };
-    job->layout = call->starts ? FL_LAYOUT_sparse : FL_LAYOUT_rows;
-    job->direct = call->starts ||
-                  (is_real(call, &call->X) && (!strides || (strides[1] == size && strides[0] % size == 0)));
+    const int dense = !call->starts && is_real(call, &call->X);
+    const int by_rows = dense && (!strides || (strides[1] == size && strides[0] % size == 0));
+    const int by_columns = dense && !by_rows && strides[0] == size && strides[1] % size == 0;
+    job->layout = call->starts ? FL_LAYOUT_sparse : by_columns ? FL_LAYOUT_columns : FL_LAYOUT_rows;
+    job->direct = call->starts || by_rows || by_columns;
     const ptrdiff_t row_bytes =
         call->starts ? call->stored / call->rows * (size + call->index_bytes) : columns * size;
-    job->per_block = clip(BLOCK_BYTES / clip(row_bytes, 1, BLOCK_BYTES), FEWEST_ROWS, MOST_ROWS);
+    const ptrdiff_t block_bytes = by_columns ? COLUMN_BYTES : BLOCK_BYTES;
+    job->per_block =
+        clip(block_bytes / clip(row_bytes, 1, block_bytes), by_columns ? SHORT_RUN : FEWEST_ROWS, MOST_ROWS);
     job->per_block -= job->per_block % (job->per_block < FL_LANES ? FEWEST_ROWS : FL_LANES);
+    job->is_long = call->rows * row_bytes >= LONG;
     const ptrdiff_t blocks = (call->rows + job->per_block - 1) / job->per_block;
     const ptrdiff_t tasks = clip(MOST_SUMS / (columns + 1), FEWEST_TASKS, MOST_TASKS);
     job->per_task = (blocks + tasks - 1) / tasks;
@@ -238,7 +246,7 @@ int fl_run_linear(const fl_linear_call *call, double *sum)
     const fl_job work = {
         &job, blocks, FEW_BLOCKS, (int)workers, enter, leave, run_block, call->interrupted
     };
-    const int status = fl_run_tasks(&work, job.per_task, blocks >= LONG / BLOCK_BYTES, sum);
+    const int status = fl_run_tasks(&work, job.per_task, job.is_long, sum);
     if (call->kernel && status <= FL_VIOLATED)
         add_up(&job, tasks);
     free(memory);

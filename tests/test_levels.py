@@ -44,7 +44,7 @@ for dtype in (np.float32, np.float64):
 print(json.dumps(hashes))
 """
 
-LAYOUTS = 2  # of the rows of a linear model
+LAYOUTS = 3  # of the rows of a linear model
 
 OLD_CPU = """
 import fastloss as fl
@@ -221,7 +221,7 @@ def test_the_hot_loops_are_vectorised():
         ends = name["name"] in ("fl_begin_strip", "fl_end_strip")  # before and after a sweep
         scalar = [] if ends else scalar
         if is_linear(name):  # what brings lanes together, and the factors of rows, are one by one
-            packed = [i for i in packed if re.match(r"vfm\w+p[sd]", i[1])]
+            packed = [i for i in packed if re.match(r"v(?:fm\w+|mul|add)p[sd]", i[1])]
             scalar = [i for i in scalar if "fm" in i[1]]
         assert packed or chooses or ends or name["name"].endswith("_check"), (
             f"{symbol} has no loop on {register} registers"

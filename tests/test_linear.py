@@ -95,6 +95,23 @@ def test_every_shape(rows, columns, dtype):
     )
 
 
+@pytest.mark.parametrize("columns", [0, 1, 2, 3, 4, 7, 33, 700])
+@pytest.mark.parametrize("rows", [1, 2, 15, 16, 17, 129, 4099])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_fortran_order(rows, columns, dtype):
+    X, y, coef, intercept = logistic_problem(rows, columns, dtype)
+    for F in (np.asfortranarray(X), np.asfortranarray(np.vstack([X, X]))[: len(X)]):
+        result = value_and_grad("logistic", F, y, coef, intercept)
+        check_logistic(result, X, y, coef, intercept, np.finfo(dtype).eps)
+    wanted, product = (
+        fl.linear.hess_vec("logistic", a, y, coef, coef[::-1], intercept, 0.5, reduction="sum")
+        for a in (X, F)
+    )
+    unit = 100 * np.finfo(dtype).eps
+    np.testing.assert_allclose(product[0], wanted[0], rtol=unit, atol=unit * rows)
+    np.testing.assert_allclose(product[1], wanted[1], rtol=unit, atol=unit * rows)
+
+
 @pytest.mark.parametrize("columns", [20_000, 600_000])
 def test_wide_rows(columns):
     X, y, coef, intercept = logistic_problem(18, columns, np.float32)
@@ -239,9 +256,11 @@ def test_parameters_of_another_shape(w):
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_rows_of_weight_0_may_hold_anything(odd, dtype):
+def test_rows_of_weight_0_may_hold_anything(odd, order, dtype):
     X, y, coef, intercept = logistic_problem(53, 9, dtype)
+    X = np.asarray(X, order=order)
     y, weight = y.astype(dtype), np.ones(53)
     wanted = value_and_grad("logistic", X, y, coef, intercept, sample_weight=(np.arange(53) % 5 != 3) * 1.0)
     absent = np.arange(53) % 5 == 3
@@ -500,9 +519,11 @@ def test_other_dtypes(dtype):
 
 @pytest.mark.usefixtures("team")
 @pytest.mark.parametrize("shape", [(20_000, 30), (3001, 300), (40, 30_000)])
+@pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_bits_do_not_depend_on_the_number_of_threads(shape, dtype):
+def test_bits_do_not_depend_on_the_number_of_threads(shape, order, dtype):
     X, y, coef, intercept = logistic_problem(*shape, dtype)
+    X = np.asarray(X, order=order)
     results = set()
     for threads in (1, 2, 3, 8):
         with fl.threads(threads):
@@ -536,7 +557,9 @@ for dtype in (np.float32, np.float64):
         coef, few = rng.normal(size=columns) / 30, sparse.csr_array(X * (rng.random(X.shape) < 0.1))
         results = [fl.linear.value_and_grad("logistic", X, y, coef, 0.1)]
         results += [fl.linear.hess_vec("logistic", X, y, coef, np.ones(columns), 0.1, 1.0)]
-        results += [fl.linear.value_and_grad("logistic", few, y, coef, 0.1)]
+        for other in (few, np.asfortranarray(X)):
+            results += [fl.linear.value_and_grad("logistic", other, y, coef, 0.1)]
+        results += [fl.linear.hess_vec("logistic", other, y, coef, np.ones(columns), 0.1, 1.0)]
         data = b"".join(np.asarray(part).tobytes() for result in results for part in result)
         hashes[f"{rows} {columns} {dtype.__name__}"] = hashlib.sha256(data).hexdigest()
 print(json.dumps(hashes))
@@ -582,6 +605,7 @@ def test_a_score_outside_of_the_domain():
         ({"loss": "poly1"}, ValueError, "poly1 is a loss of rows"),
         ({"X": np.zeros(6)}, ValueError, r"X must have 2 dimensions, got shape \(6,\); pass X.reshape"),
         ({"X": np.zeros((6, 2, 1))}, ValueError, "X must have 2 dimensions"),
+        ({"X": np.broadcast_to(np.int8(1), (2**31, 2**31))}, ValueError, "more elements"),
         ({"X": np.zeros((6, 2), complex)}, TypeError, "X has dtype complex128"),
         ({"X": np.ma.zeros((6, 2))}, TypeError, "X is a masked array"),
         ({"y": np.zeros(5)}, ValueError, r"y has shape \(5,\), but X has 6 rows; pass shape \(6,\)$"),

@@ -4,6 +4,7 @@
 #define FL_LINEAR_H
 
 #include "../fastloss.h"
+#include "pointwise.h"
 #include "real.h"
 
 enum {
@@ -119,6 +120,103 @@ static FL_INLINE void fl_backward_rows(const fl_matrix *m, const real *grad, con
     }
     for (int r = 0; r < found; r++)
         fl_add_rows(1, x + r, g + r, m->columns, ahead, sums);
+}
+
+/* ---- columns one after the other ------------------------------------------------------------- */
+
+/* Adds to the next n scores a few columns, times their coefficients. */
+static FL_INLINE void fl_add_scaled(int columns, const real *x, ptrdiff_t step, ptrdiff_t n, const real *coef,
+                                    real *scores)
+{
+#pragma omp simd
+    for (int l = 0; l < FL_DOT_LANES; l++) {
+        real s = scores[l];
+        for (int c = 0; c < columns; c++)
+            s = fl_fma(l < n ? x[c * step + l] : R(0), coef[c], s);
+        scores[l] = s;
+    }
+}
+
+static FL_INLINE void fl_score_columns(int columns, const real *x, ptrdiff_t step, ptrdiff_t rows,
+                                       const real *coef, real *scores)
+{
+    ptrdiff_t i = 0;
+    for (; i + FL_DOT_LANES <= rows; i += FL_DOT_LANES)
+        fl_add_scaled(columns, x + i, step, FL_DOT_LANES, coef, scores + i);
+    if (i < rows)
+        fl_add_scaled(columns, x + i, step, rows - i, coef, scores + i);
+}
+
+static FL_INLINE void fl_forward_columns(const fl_matrix *m, const real *coef, real intercept, real *scores)
+{
+    enum { FEW = 2 * FL_TOGETHER };
+    const real *x = m->data;
+    ptrdiff_t j = 0;
+    for (ptrdiff_t i = 0; i < m->rows; i++)
+        scores[i] = intercept;
+    for (; j + FEW <= m->columns; j += FEW)
+        fl_score_columns(FEW, x + j * m->step, m->step, m->rows, coef + j, scores);
+    for (; j < m->columns; j++)
+        fl_score_columns(1, x + j * m->step, m->step, m->rows, coef + j, scores);
+}
+
+/* The next n rows of a few columns, times their factors. Where a factor is 0, what the row holds is not read.
+ */
+static FL_INLINE void fl_add_factors(int columns, const real *x, ptrdiff_t step, ptrdiff_t n,
+                                     const real *grad, const real *along, real lanes[][FL_DOT_LANES])
+{
+    for (int c = 0; c < columns; c++)
+#pragma omp simd
+        for (int l = 0; l < FL_DOT_LANES; l++) {
+            const real g = l < n ? fl_row_factor(grad, along, l) : R(0);
+            const real a = g == R(0) ? R(0) : x[c * step + l];
+            lanes[c][l] = fl_fma(a, g, lanes[c][l]);
+        }
+}
+
+/* As of rows, a few products are added in the working type, and their sums in doubles. */
+static FL_INLINE void fl_sum_columns(int columns, const real *x, ptrdiff_t step, ptrdiff_t rows,
+                                     const real *grad, const real *along, double *sums)
+{
+    enum { FEW = 8 * FL_DOT_LANES };
+    double total[FL_TOGETHER][FL_LANES] = { { 0 } };
+    for (ptrdiff_t start = 0; start < rows; start += FEW) {
+        const ptrdiff_t end = rows - start < FEW ? rows : start + FEW;
+        real lanes[FL_TOGETHER][FL_DOT_LANES] = { { 0 } };
+        ptrdiff_t i = start;
+        for (; i + FL_DOT_LANES <= end; i += FL_DOT_LANES)
+            fl_add_factors(columns, x + i, step, FL_DOT_LANES, grad + i, along ? along + i : NULL, lanes);
+        if (i < end)
+            fl_add_factors(columns, x + i, step, end - i, grad + i, along ? along + i : NULL, lanes);
+        for (int c = 0; c < columns; c++)
+            for (int l = 0; l < FL_DOT_LANES; l++)
+                total[c][l] += lanes[c][l];
+    }
+    for (int c = 0; c < columns; c++)
+        sums[c] += fl_add_lanes(total[c]);
+}
+
+static FL_INLINE void fl_all_columns(const fl_matrix *m, const real *grad, const real *along, double *sums)
+{
+    const real *x = m->data;
+    ptrdiff_t j = 0;
+    for (; j + FL_TOGETHER <= m->columns; j += FL_TOGETHER)
+        fl_sum_columns(FL_TOGETHER, x + j * m->step, m->step, m->rows, grad, along, sums + j);
+    for (; j < m->columns; j++)
+        fl_sum_columns(1, x + j * m->step, m->step, m->rows, grad, along, sums + j);
+    double all = 0;
+    for (ptrdiff_t i = 0; i < m->rows; i++)
+        all += fl_row_factor(grad, along, i);
+    sums[m->columns] += all;
+}
+
+static FL_INLINE void fl_backward_columns(const fl_matrix *m, const real *grad, const real *along,
+                                          double *sums)
+{
+    if (along)
+        fl_all_columns(m, grad, along, sums);
+    else
+        fl_all_columns(m, grad, NULL, sums);
 }
 
 /* ---- compressed rows (CSR) ------------------------------------------------------------------- */

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import warnings
 from typing import Any, Literal
 
@@ -46,10 +48,10 @@ def value_and_grad(
         `softmax_cross_entropy` `coef` and its gradient have shape (K, d), `intercept` and its gradient (K,), and `X`
         is dense: that is `linear_cross_entropy`, whose matrix products read `X` twice.
     X : array_like or sparse matrix of SciPy, shape (n, d)
-        float32 and float64 are computed as they are, float16 as float32, all else as float64. A C-contiguous array,
-        or rows of one, is read where it lies; of others a block at a time is copied. So are sparse matrices in CSR
-        format, with indices of int32 or int64, in any order, also more than once in a row; other formats are
-        converted, with a warning.
+        float32 and float64 are computed as they are, float16 as float32, all else as float64. In C or Fortran
+        order it is read where it lies, also rows of a larger array; of other layouts a block at a time is copied. Sparse
+        matrices are in CSR format, with indices of int32 or int64, in any order, also more than once in a row; other
+        formats are converted, with a warning.
     y : array_like, shape (n,)
         The labels or targets, as `loss` takes them.
     coef : array_like, shape (d,)
@@ -81,8 +83,8 @@ def value_and_grad(
 
     Notes
     -----
-    The bits depend on neither the number of threads nor, among SIMD levels with fused multiply-add, the level. Rows
-    whose derivative is 0 are left out of the gradient.
+    The bits depend on neither the number of threads nor, among SIMD levels with fused multiply-add, the level; Fortran
+    order and sparse rows have sums in an order of their own. Rows whose derivative is 0 are left out of the gradient.
 
     References
     ----------
@@ -263,7 +265,7 @@ class Objective:
         return self._model.split(name, as_array(name, w), self.fit_intercept)
 
     def _join(self, grad: Array, grad_intercept: ArrayLike) -> NDArray[np.float64]:
-        return np.append(grad, grad_intercept) if self.fit_intercept else grad.ravel()
+        return np.concatenate((grad, grad_intercept), axis=None) if self.fit_intercept else grad.ravel()
 
     def __repr__(self) -> str:
         model = self._model
@@ -429,6 +431,8 @@ def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int
         advice = "; pass X.reshape(-1, 1) for one column" if len(array.shape) == 1 else ""
         raise ValueError(f"X must have 2 dimensions, got shape {array.shape}{advice}")
     if not sparse:
+        if math.prod(max(1, length) for length in array.shape) > sys.maxsize // 8:
+            raise ValueError(f"X has shape {array.shape}: more elements than an array of float64 can have")
         return array, _working(array), array.shape
     if X.format != "csr":
         warnings.warn(
