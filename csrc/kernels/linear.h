@@ -149,13 +149,12 @@ static FL_INLINE void fl_score_columns(int columns, const real *x, ptrdiff_t ste
 
 static FL_INLINE void fl_forward_columns(const fl_matrix *m, const real *coef, real intercept, real *scores)
 {
-    enum { FEW = 2 * FL_TOGETHER };
     const real *x = m->data;
     ptrdiff_t j = 0;
     for (ptrdiff_t i = 0; i < m->rows; i++)
         scores[i] = intercept;
-    for (; j + FEW <= m->columns; j += FEW)
-        fl_score_columns(FEW, x + j * m->step, m->step, m->rows, coef + j, scores);
+    for (; j + FL_TOGETHER <= m->columns; j += FL_TOGETHER)
+        fl_score_columns(FL_TOGETHER, x + j * m->step, m->step, m->rows, coef + j, scores);
     for (; j < m->columns; j++)
         fl_score_columns(1, x + j * m->step, m->step, m->rows, coef + j, scores);
 }
