@@ -84,8 +84,8 @@ static FL_INLINE void fl_add_rows(int rows, const real *const *x, const real *g,
 {
     ptrdiff_t j = 0;
     for (; j + FL_DOT_LANES <= columns; j += FL_DOT_LANES) {
-        for (int r = 0; r < rows; r++) /* memory works on while these rows come from the cache */
-            __builtin_prefetch((const char *)(x[r] + j) + ahead, 0, 2);
+        /* Of the next block, a row in so many: memory works on, but this loop need not wait for it. */
+        __builtin_prefetch((const char *)(x[0] + j) + ahead, 0, 2);
         fl_add_columns(rows, x, g, j, FL_DOT_LANES, sums);
     }
     if (j < columns)
