@@ -75,6 +75,27 @@ typedef int fl_row_kernel(const fl_tile *tile, const double *constants, double s
  * touched. */
 typedef void fl_exchange_kernel(char *rows, ptrdiff_t step, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t classes,
                                 char *strips);
+/* ---- kernels: rows of a linear model -------------------------------------------------------------- */
+
+typedef enum { FL_LAYOUT_rows, FL_LAYOUT_columns, FL_LAYOUT_sparse, FL_N_LAYOUTS } fl_layout;
+
+/* A block of rows, `step` elements from one row, or one column, to the next. Of sparse ones (CSR), row i has
+ * the elements of data from starts[i] to starts[i + 1], each in the column that its index says; both are
+ * int32 or both int64. */
+typedef struct {
+    ptrdiff_t rows, columns;
+    const void *data;
+    ptrdiff_t step;
+    const void *starts, *indices;
+    int index_bytes;
+} fl_matrix;
+
+/* scores = X coef + intercept. Behind coef there are zeros, and behind scores there is room, up to whole
+ * groups of FL_LANES. */
+typedef void fl_forward_kernel(const fl_matrix *x, const void *coef, double intercept, void *scores);
+/* Adds X'g to sums, and behind these the sum of g; g is grad, or with `along` their product. There is room
+ * for whole groups of FL_LANES sums. */
+typedef void fl_backward_kernel(const fl_matrix *x, const void *grad, const void *along, double *sums);
 
 typedef enum {
 #define LOSS(name, domain)
@@ -92,6 +113,8 @@ typedef struct {
     fl_row_kernel *rows[FL_N_ROW_LOSSES];
     fl_row_kernel *label_cross_entropy;   /* softmax_cross_entropy with labels other than a class */
     fl_exchange_kernel *gather, *scatter; /* from rows to strips, and back */
+    fl_forward_kernel *forward[FL_N_LAYOUTS];
+    fl_backward_kernel *backward[FL_N_LAYOUTS];
     fl_kernel *sum; /* of its first input, times the weights; violated where that is not finite */
 } fl_table;
 
@@ -116,7 +139,7 @@ const fl_table *fl_kernels(int real_bytes); /* 4 or 8 */
 
 /* ---- driver: arrays of any layout, threads, sums ---------------------------------------------- */
 
-enum { FL_VIOLATED = 1, FL_INTERRUPTED = 2, FL_NO_MEMORY = 4 };
+enum { FL_VIOLATED = 1, FL_INTERRUPTED = 2, FL_NO_MEMORY = 4, FL_BAD_INDEX = 8 };
 
 typedef enum {
     FL_BOOL,
@@ -197,6 +220,30 @@ int fl_run_rows(const fl_row_call *call, double *sum, ptrdiff_t *correct);
 /* The first row, in C order, whose label is no class though the row counts; -1 for none, or if
  * interrupted. */
 ptrdiff_t fl_first_bad_label(const fl_row_call *call);
+
+/* A pass over the rows of a linear model: scores, the loss on them, and what comes back from its derivatives.
+ * X has two dimensions; or it is the `stored` elements of a sparse matrix, contiguous and aligned reals. */
+typedef struct {
+    fl_kernel *kernel; /* the sum and gradient; with `vector` gradient and Hessian; NULL: scores alone */
+    int real_bytes;
+    ptrdiff_t rows, columns;
+    fl_array X, y, weight;
+    const void *starts, *indices; /* of a sparse matrix, as in fl_matrix; NULL: X is dense */
+    int index_bytes;
+    ptrdiff_t stored;
+    const void *coef, *vector; /* a real per column, and zeros up to whole groups of FL_LANES */
+    double intercept, vector_intercept;
+    double constants[FL_CONSTANTS];
+    double *sums; /* set to X'g and, behind it, the sum of g: the gradient, or with `vector` the Hessian times
+                     it */
+    void *scores; /* a real per row; NULL: not wanted */
+    int (*interrupted)(void);
+} fl_linear_call;
+
+/* As fl_run; derivatives are those of the sum. Returns FL_NO_MEMORY before anything is written, and
+ * FL_BAD_INDEX where starts or indices lead out of the matrix. The result depends on the elements and the
+ * layout alone. */
+int fl_run_linear(const fl_linear_call *call, double *sum);
 
 /* Threads: of this thread's calls if fl_set_thread_limit was given > 0, else of fl_set_num_threads, else what
  * OpenMP offers; of that, where fl_set_cpu_limit was given > 0, no more than so many and than the CPUs that

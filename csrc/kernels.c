@@ -3,6 +3,7 @@
 #include "kernels/collision.h"
 #include "kernels/pointwise.h"
 #include "kernels/labels.h"
+#include "kernels/linear.h"
 #include "kernels/rowsum.h"
 #include "kernels/sgd.h"
 #include "kernels/transpose.h"
@@ -69,6 +70,18 @@ SGD(sgd_nesterov, 1, 1)
     }
 EXCHANGE(gather, 0)
 EXCHANGE(scatter, 1)
+#define FL_LAYOUTS(X) X(rows) X(columns) X(sparse)
+#define LINEAR(layout)                                                                                  \
+    static void FL_NAME(forward_##layout)(const fl_matrix *x, const void *coef, double b, void *scores) \
+    {                                                                                                   \
+        fl_forward_##layout(x, coef, (real)b, scores);                                                  \
+    }                                                                                                   \
+    static void FL_NAME(backward_##layout)(const fl_matrix *x, const void *grad, const void *along,     \
+                                           double *sums)                                                \
+    {                                                                                                   \
+        fl_backward_##layout(x, grad, along, sums);                                                     \
+    }
+FL_LAYOUTS(LINEAR)
 
 static FL_INLINE vgh identity(real y, real p, params c)
 {
@@ -107,5 +120,9 @@ const fl_table FL_NAME(fl_table) = {
     .sgd = { FL_NAME(sgd_plain), FL_NAME(sgd_momentum), FL_NAME(sgd_nesterov) },
     .gather = FL_NAME(gather),
     .scatter = FL_NAME(scatter),
+#define FORWARD(layout) FL_NAME(forward_##layout),
+#define BACKWARD(layout) FL_NAME(backward_##layout),
+    .forward = { FL_LAYOUTS(FORWARD) },
+    .backward = { FL_LAYOUTS(BACKWARD) },
     .sum = FL_NAME(sum),
 };

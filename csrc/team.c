@@ -88,9 +88,9 @@ typedef struct {
     ptrdiff_t end;
 } share;
 
-/* The cut of a call into tasks: a power of two of blocks each, fixed by the size alone. */
+/* The cut of a call into tasks: as many blocks each, fixed by the size alone. */
 typedef struct {
-    ptrdiff_t per_task, tasks;
+    ptrdiff_t per_task, tasks, probe; /* probe: tasks that are timed before the team is woken; 0: it is */
     atomic_int stop;
     fl_total partial[MAX_TASKS];
     share shares[FL_MAX_WORKERS];
@@ -220,11 +220,12 @@ static int run_all(const fl_job *job, plan *p, fl_watch *w)
     if (threads == 1)
         return run_alone(job, p, 0, p->tasks, w);
     const int64_t start = microseconds();
-    int status = run_alone(job, p, 0, PROBE, w);
-    const int64_t left = (microseconds() - start) * (p->tasks - PROBE) / PROBE;
-    if (status & FL_INTERRUPTED || (left >= grain && run_on_team(job, p, PROBE, threads, w, &status)))
+    int status = run_alone(job, p, 0, p->probe, w);
+    const int64_t left =
+        p->probe ? (microseconds() - start) * (p->tasks - p->probe) / p->probe : (int64_t)grain;
+    if (status >= FL_INTERRUPTED || (left >= grain && run_on_team(job, p, p->probe, threads, w, &status)))
         return status;
-    return status | run_alone(job, p, PROBE, p->tasks, w);
+    return status | run_alone(job, p, p->probe, p->tasks, w);
 }
 #else
 int fl_num_threads(void) { return 1; }
@@ -234,19 +235,22 @@ static int run_all(const fl_job *job, plan *p, fl_watch *w) { return run_alone(j
 
 /* ---- a job ------------------------------------------------------------------------------------- */
 
-int fl_run_job(const fl_job *job, double *sum)
+int fl_run_job(const fl_job *job, double *sum) { return fl_run_tasks(job, 1, 0, sum); }
+
+int fl_run_tasks(const fl_job *job, ptrdiff_t per_task, int is_long, double *sum)
 {
     plan p; /* not initialised as a whole: 32 KiB that a small job never touches */
     tree all;
-    p.per_task = 1;
+    p.per_task = per_task;
+    p.probe = is_long ? 0 : PROBE;
     while ((job->blocks + p.per_task - 1) / p.per_task > MAX_TASKS)
         p.per_task *= 2;
     p.tasks = (job->blocks + p.per_task - 1) / p.per_task;
     atomic_init(&p.stop, 0);
     fl_watch w = fl_watch_start();
     const int status = run_all(job, &p, &w);
-    if (status & FL_INTERRUPTED)
-        return FL_INTERRUPTED;
+    if (status >= FL_INTERRUPTED)
+        return status & ~FL_VIOLATED;
     all.count = 0;
     for (ptrdiff_t t = 0; t < p.tasks; t++)
         tree_add(&all, p.partial[t]);

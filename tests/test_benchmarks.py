@@ -55,6 +55,13 @@ def test_inputs_of_every_loss_lie_in_its_domain() -> None:
         assert fl.get(loss)(y, p) < 100
 
 
+def test_linear() -> None:
+    command = [sys.executable, BENCHMARKS / "linear.py", "--rounds=1", "--scale=0.001"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("ms |") >= 6
+
+
 def test_versus(tmp_path: Path) -> None:
     """The contestants that are installed agree, and every row is measured."""
     file = tmp_path / "versus.json"

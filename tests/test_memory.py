@@ -176,12 +176,48 @@ print(count)
 """
 )
 
+EVERY_LINEAR_CALL = (
+    GUARDED
+    + """
+try:
+    from scipy import sparse
+except ImportError:
+    sparse = None
+count = 0
+for rows in [*range(1, 19), 130]:
+    for columns in [*range(1, 19), 33, 100]:
+        for dtype, other in (("f4", "f8"), ("f8", "i4")):
+            for end in (False, True):
+                flat, coef = guarded(rows * columns, dtype, end), guarded(columns, dtype, end)
+                y, w = guarded(rows, other, end), guarded(rows, dtype, end)
+                flat[:], coef[:], y[:], w[:] = 1, 0.25, 1, 2
+                matrices = [flat.reshape(rows, columns), flat.reshape(columns, rows).T]
+                if sparse:
+                    indices, indptr = guarded(flat.size, other, end), guarded(rows + 1, other, end)
+                    indices[:], indptr[:] = np.arange(flat.size) % columns, np.arange(rows + 1) * columns
+                    X = sparse.csr_array((rows, columns), dtype=dtype)
+                    X.data, X.indices, X.indptr = flat, indices, indptr
+                    matrices += [X] * (other != "f8")
+                for kind, X in enumerate(matrices):
+                    now("linear", kind, rows, columns, dtype, "at the end" if end else "at the start")
+                    value, grad, _ = fl.linear.value_and_grad("huber", X, y, coef, sample_weight=w)
+                    product, _ = fl.linear.hess_vec("half_squared_error", X, y, coef, coef)
+                    slope = min(max(columns / 4 - 1, -1), 1)
+                    if not (grad == slope).all() or not (product == columns / 4).all():
+                        raise SystemExit(f"{grad} {product}")
+                    count += 2
+print(count)
+"""
+)
+
 guard_pages = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs mmap and mprotect")
 
 
 @guard_pages
 @pytest.mark.parametrize(
-    "code", [EVERY_CALL, EVERY_ROW_CALL, EVERY_UPDATE], ids=["losses", "losses of rows", "updates"]
+    "code",
+    [EVERY_CALL, EVERY_ROW_CALL, EVERY_LINEAR_CALL, EVERY_UPDATE],
+    ids=["losses", "losses of rows", "linear models", "updates"],
 )
 def test_nothing_beside_an_array_is_touched(code, tmp_path):
     result = python(code, tmp_path / "case")

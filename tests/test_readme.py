@@ -43,6 +43,11 @@ def test_links_lead_somewhere():
             assert ((ROOT / name).parent / target).exists(), target
 
 
+def test_the_page_of_training():
+    pytest.importorskip("scipy")
+    run_python_blocks((ROOT / "docs" / "training.md").read_text(encoding="utf-8"))
+
+
 def test_the_page_of_the_losses_of_rows():
     page = (ROOT / "docs" / "multiclass.md").read_text(encoding="utf-8")
     namespace = {}

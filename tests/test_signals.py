@@ -48,6 +48,8 @@ CALLS = {
     "rows of many classes": "fl.poly1(view(np.uint8(1), many // 5000), rows(many // 5000, 5000))",
     "rows of labels": "fl.kl_divergence(rows(many, 2), rows(many, 2))",
     "weighted rows": "fl.multi_margin(view(0, many), rows(many, 4), sample_weight=view(2.0, many))",
+    "linear model": "fl.linear.value_and_grad('huber', rows(many // 9, 9), view(0.0, many // 9), np.zeros(9))",
+    "columns of a linear model": "fl.linear.hess_vec('huber', rows(3, many // 9).T, view(0.0, many // 9), *np.eye(2, 3))",
     "two dimensions": "fl.huber(*[view(x, many).reshape(10**4, -1).T for x in (0.0, 1.0)])",
 }
 

@@ -17,7 +17,7 @@ import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from fastloss import _load  # isort: skip - before all that imports _core
-from fastloss import _core, binary, count, multiclass, regression
+from fastloss import _core, binary, count, linear, multiclass, regression
 from fastloss._core import Loss
 from fastloss._version import __version__
 from fastloss.config import show_config
@@ -46,6 +46,7 @@ __all__ = [
     "evaluate",
     "get",
     "get_num_threads",
+    "linear",
     "linear_cross_entropy",
     "losses",
     "perplexity",

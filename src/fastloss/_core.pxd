@@ -2,7 +2,7 @@
 
 cdef extern from "fastloss.h" nogil:
     enum:
-        FL_BLOCK, FL_INPUTS, FL_OUTPUTS, FL_CONSTANTS, FL_MAX_DIMS
+        FL_LANES, FL_BLOCK, FL_INPUTS, FL_OUTPUTS, FL_CONSTANTS, FL_MAX_DIMS
 
     ctypedef int fl_kernel(Py_ssize_t n, const void *const *inputs, Py_ssize_t third_step, Py_ssize_t ahead, void *const *outputs,
                            const double *constants, double scale, double *sum) noexcept
@@ -72,7 +72,7 @@ cdef extern from "fastloss.h" nogil:
         int (*interrupted)() noexcept nogil
 
     enum:
-        FL_VIOLATED, FL_INTERRUPTED, FL_NO_MEMORY, FL_MAX_CLASSES
+        FL_VIOLATED, FL_INTERRUPTED, FL_NO_MEMORY, FL_BAD_INDEX, FL_MAX_CLASSES
 
     double fl_constant(double k, int real_bytes)
     int fl_run(const fl_call *call, double *sum)
@@ -92,6 +92,25 @@ cdef extern from "fastloss.h" nogil:
 
     int fl_run_rows(const fl_row_call *call, double *sum, Py_ssize_t *correct)
     Py_ssize_t fl_first_bad_label(const fl_row_call *call)
+
+    ctypedef struct fl_linear_call:
+        fl_kernel *kernel
+        int real_bytes
+        Py_ssize_t rows, columns
+        fl_array X, y, weight
+        const void *starts
+        const void *indices
+        int index_bytes
+        Py_ssize_t stored
+        const void *coef
+        const void *vector
+        double intercept, vector_intercept
+        double constants[FL_CONSTANTS]
+        double *sums
+        void *scores
+        int (*interrupted)() noexcept nogil
+
+    int fl_run_linear(const fl_linear_call *call, double *sum)
 
     int fl_num_threads()
     void fl_set_num_threads(int n)

@@ -274,6 +274,20 @@ def row_loss_names() -> list[str]: ...
 def as_array(name: str, x: object) -> _Array: ...
 def apart(param: _Array, grad: _Array) -> _Array: ...
 def memory_range(array: _Array) -> tuple[int, int]: ...
+LANES: int
+
+def linear_pass(
+    loss: Loss[...],
+    X: _Array | tuple[_Array, ...],
+    y: _Array,
+    columns: int,
+    coef: _Array,
+    intercept: float,
+    sample_weight: _Array | None,
+    mean: bool,
+    vector: _Array | None = None,
+    vector_intercept: float = 0.0,
+) -> tuple[float, _Array, float]: ...
 def sgd_update(
     moves: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, float]],
     nesterov: bool,

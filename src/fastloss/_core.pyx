@@ -699,6 +699,7 @@ cdef inline object evaluate(Loss loss, int kind, y_true, y_pred, sample_weight, 
 
 
 include "_rows.pxi"
+include "_linear.pxi"
 
 
 # ---- SGD --------------------------------------------------------------------------------------------

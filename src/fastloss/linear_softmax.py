@@ -264,7 +264,23 @@ def _for_blas(a: Array, dtype: np.dtype[Any]) -> Array:
     return np.ascontiguousarray(a)
 
 
-def _run(work: _Work, label_smoothing: float, z_loss: float, grads: list[Array] | None) -> float:
+def model_gradients(
+    y: Array,
+    X: Array,
+    W: Array,
+    bias: Array,
+    sample_weight: Array | None,
+    reduction: str,
+    params: dict[str, Any],
+) -> tuple[float, Array, Array]:
+    """Return the value of the loss with these parameters, and its derivatives by W and bias, without that by X."""
+    ignored, class_weight = params["ignore_index"], params["class_weight"]
+    work = _prepare(y, X, W, bias, sample_weight, reduction, ignored, class_weight, None, BLOCK_BYTES)
+    grads = np.zeros(work.W.shape, work.dtype), np.zeros(len(work.W), work.dtype)
+    return _run(work, params["label_smoothing"], params["z_loss"], [None, *grads]), *grads
+
+
+def _run(work: _Work, label_smoothing: float, z_loss: float, grads: list[Any] | None) -> float:
     """Return the value, and add to the gradients."""
     loss = softmax_cross_entropy.bind(label_smoothing=label_smoothing, z_loss=z_loss)
     size, (classes, d) = work.dtype.itemsize, work.W.shape
@@ -305,7 +321,8 @@ def _run(work: _Work, label_smoothing: float, z_loss: float, grads: list[Array] 
                 u *= u
                 s /= u
             # Threads of OpenBLAS wait less for each other here than in s @ W.
-            grads[0][these] = (work.W.T @ s.T).T / divisor
+            if grads[0] is not None:
+                grads[0][these] = (work.W.T @ s.T).T / divisor
             x = x / divisor
             if start == 0:
                 np.matmul(s.T, x, out=grads[1])

@@ -1,0 +1,93 @@
+# One pass over the rows of a linear model: part of _core.pyx.
+
+
+LANES = <int>FL_LANES
+
+
+def linear_pass(Loss loss, X, ndarray y, Py_ssize_t columns, ndarray coef, double intercept, sample_weight, bint mean,
+                ndarray vector=None, double vector_intercept=0):
+    """The reduced value, X'g and the sum of g: gradients, or with a vector the Hessian times it.
+
+    The caller, fastloss.linear, has checked shapes and dtypes: `coef` and `vector` are contiguous, float32 or
+    float64, filled up with zeros to whole groups of LANES, and what is computed is in their dtype. X is an array or,
+    of a sparse matrix, data of that dtype, starts and indices, contiguous and aligned.
+    """
+    cdef fl_linear_call call
+    cdef Layout layout
+    cdef double total = 0, divisor
+    cdef Py_ssize_t i, n = cnp.PyArray_DIM(y, 0)
+    cdef ndarray w = None, sums = np.empty(columns + 1)
+    call.real_bytes = cnp.PyArray_ITEMSIZE(coef)
+    call.kernel = fl_kernels(call.real_bytes).loss[loss.id][
+        <int>(FL_PASS_sum_grad if vector is None else FL_PASS_grad_hess)
+    ]
+    call.rows, call.columns = n, columns
+    describe_matrix(&call, layout.strides[0], X)
+    describe(&call.y, layout.strides[1], y, 1)
+    call.weight.data = NULL
+    weights = n
+    if sample_weight is not None:
+        w, weights = weigh(sample_weight, call.real_bytes == 4, mean)
+        describe(&call.weight, layout.strides[2], w, 1)
+    divisor = 1.0 if not mean or weights == 0 else weights
+    call.coef = cnp.PyArray_DATA(coef)
+    call.vector = NULL if vector is None else cnp.PyArray_DATA(vector)
+    call.intercept, call.vector_intercept = intercept, vector_intercept
+    for i in range(FL_CONSTANTS):
+        call.constants[i] = loss.constants[call.real_bytes == 8][i]
+    call.sums = <double *>cnp.PyArray_DATA(sums)
+    call.scores = NULL
+    if run_linear(&call, &total):
+        refuse_rows(loss, &call, y, coef.dtype)
+    sums /= divisor
+    return total / divisor, sums[:columns], float(sums[columns])
+
+
+cdef int describe_matrix(fl_linear_call *call, Py_ssize_t *strides, X) except -1:
+    cdef ndarray data, starts, indices
+    call.starts = call.indices = NULL
+    if type(X) is ndarray:
+        describe(&call.X, strides, X, 2)
+        return 0
+    data, starts, indices = X
+    describe(&call.X, strides, data, 1)
+    call.starts, call.indices = cnp.PyArray_DATA(starts), cnp.PyArray_DATA(indices)
+    call.index_bytes, call.stored = cnp.PyArray_ITEMSIZE(indices), cnp.PyArray_DIM(indices, 0)
+    return 0
+
+
+cdef bint run_linear(fl_linear_call *call, double *total) except -1:
+    """Whether a row that counts violates the loss's domain."""
+    cdef int status
+    call.interrupted = interrupted
+    with nogil:
+        status = fl_run_linear(call, total)
+    if status & FL_NO_MEMORY:
+        raise MemoryError(f"no room for the sums of {call.columns} columns")
+    if status & FL_INTERRUPTED:
+        raise_pending()
+    if status & FL_BAD_INDEX:
+        raise ValueError("X is not a valid CSR matrix: X.indptr must not decrease nor leave X.indices, and X.indices "
+                         f"must lie in [0, {call.columns}); X.check_format() says more")
+    return status & FL_VIOLATED != 0
+
+
+cdef object refuse_rows(Loss loss, const fl_linear_call *call, ndarray y, dtype):
+    """Raise for the first row outside of the loss's domain."""
+    cdef fl_linear_call again = call[0]
+    cdef fl_call check
+    cdef Py_ssize_t length = call.rows
+    cdef double total
+    cdef int i
+    cdef ndarray scores = np.empty(length, dtype)
+    again.kernel = NULL
+    again.scores = cnp.PyArray_DATA(scores)
+    run_linear(&again, &total)
+    check.real_bytes, check.size = call.real_bytes, length
+    check.shape.ndim, check.shape.length = 1, &length
+    check.in_[0], check.in_[2] = call.y, call.weight
+    describe(&check.in_[1], NULL, scores, 1)
+    for i in range(FL_CONSTANTS):
+        check.constants[i] = call.constants[i]
+    check.scale = 1
+    refuse_domain(loss, &check, y, scores)
