@@ -204,6 +204,8 @@ static FL_INLINE void fl_exponentials(const fl_tile *t, int store, int fine, ptr
     {
         const real *x = FL_GROUP(s), here = (real)g;
         real *to = store ? FL_GROUP(out) : NULL;
+        if (store)
+            fl_prefetch(t, &out, g, FL_AHEAD);
         fl_prefetch(t, &s, g, t->scores.strip); /* the next row, whose first sweep would wait for memory */
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
@@ -369,6 +371,8 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine
         const real here = (real)g;
         real *x = FL_GROUP(grad), *h = bends ? FL_GROUP(hess) : NULL;
         fl_prefetch(t, &grad, g, FL_AHEAD);
+        if (bends)
+            fl_prefetch(t, &hess, g, FL_AHEAD);
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
             const int absent = lane.unit[l] == R(0);
