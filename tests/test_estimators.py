@@ -336,6 +336,7 @@ def test_a_failed_fit_keeps_the_model():
         (LinearClassifier(l2=-1), ValueError, "l2 must be >= 0, got -1"),
         (LinearClassifier(tol=None), TypeError, "tol must be a real number"),
         (LinearClassifier(max_iter=0), ValueError, "max_iter must be a whole number > 0, got 0"),
+        (LinearClassifier(max_iter=np.inf), ValueError, "max_iter must be finite"),
         (LinearClassifier(max_iter=1.5), ValueError, "max_iter must be a whole number > 0, got 1.5"),
         (
             LinearClassifier(multi_class="all"),

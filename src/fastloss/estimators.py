@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastloss._checks import nonnegative, real
+from fastloss._checks import finite, nonnegative
 from fastloss._core import Loss, RowLoss
 from fastloss.linear import Objective
 from fastloss.registry import get, losses
@@ -47,7 +47,7 @@ ON_PROBABILITIES = {"binary_cross_entropy": "logistic", "brier": "logistic"}
 # Losses with kinks, at which a line search gets stuck, and their smooth relatives.
 SMOOTH = {
     "absolute_error": "pseudo_huber",
-    "absolute_percentage_error": "squared_log_error",
+    "absolute_percentage_error": "pseudo_huber",
     "epsilon_insensitive": "squared_epsilon_insensitive",
     "hinge": "squared_hinge",
     "pinball": "expectile",
@@ -114,7 +114,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"solver must be 'auto' or 'lbfgs', got {self.solver!r}")
         nonnegative(l2=self.l2)
         nonnegative(tol=self.tol)
-        if real(max_iter=self.max_iter) < 1 or self.max_iter != int(self.max_iter):
+        if finite(max_iter=self.max_iter) < 1 or self.max_iter != int(self.max_iter):
             raise ValueError(f"max_iter must be a whole number > 0, got {self.max_iter!r}")
 
     def _check_data(
@@ -332,7 +332,8 @@ class LinearRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         ------
         ValueError
             If a parameter is out of range, a value of `y` lies outside of the loss's domain, or the data are not
-            finite.
+            finite; also if the optimisation leaves the scores above -1 that `squared_log_error` needs: then fit
+            `squared_error` to ``np.log1p(y)``.
         """
         loss = _pointwise(self.loss)
         if loss.family not in ("regression", "count"):
@@ -528,13 +529,15 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         """The loss of all classes together, or None where each is fitted by itself."""
         if self.multi_class not in ("auto", "multinomial", "ovr"):
             raise ValueError(f"multi_class must be 'auto', 'multinomial' or 'ovr', got {self.multi_class!r}")
-        whole = isinstance(loss, RowLoss)
-        if whole and self.multi_class == "ovr":
-            raise ValueError(
-                f"{loss.name} is of all classes together; multi_class='ovr' needs loss='logistic'"
-            )
-        if whole or self.multi_class == "ovr":
-            return loss if whole else None
+        together = isinstance(loss, RowLoss)
+        if self.multi_class == "ovr":
+            if together:
+                raise ValueError(
+                    f"{loss.name} is of all classes together; multi_class='ovr' needs loss='logistic'"
+                )
+            return None
+        if together:
+            return loss
         plain = loss == get("logistic")
         if self.multi_class == "multinomial" and not plain:
             raise ValueError(f"multi_class='multinomial' needs loss='logistic', got {loss!r}; use 'ovr'")
