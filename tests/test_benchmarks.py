@@ -62,6 +62,13 @@ def test_linear() -> None:
     assert run.stdout.count("ms |") >= 6
 
 
+def test_estimators() -> None:
+    command = [sys.executable, BENCHMARKS / "estimators.py", "--rounds=1", "--scale=0.001"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count(" iterations |") == 8
+
+
 def test_versus(tmp_path: Path) -> None:
     """The contestants that are installed agree, and every row is measured."""
     file = tmp_path / "versus.json"

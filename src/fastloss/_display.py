@@ -1,0 +1,107 @@
+"""Pictures of fitted models, made as scikit-learn's displays are. Matplotlib is imported when one is drawn."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from numpy.typing import ArrayLike
+
+
+class LossCurveDisplay:
+    """The objective of a fitted model after each iteration.
+
+    Parameters
+    ----------
+    loss_curve : array_like
+        The values, from the start on.
+    estimator_name : str, optional
+        For the legend.
+
+    Attributes
+    ----------
+    line_ : matplotlib Line2D
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    References
+    ----------
+    Buitinck, L. et al. (2013). API design for machine learning software: experiences from the scikit-learn project.
+    ECML PKDD Workshop.
+
+    Examples
+    --------
+    >>> from fastloss.estimators import LinearRegressor, LossCurveDisplay
+    >>> model = LinearRegressor().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> display = LossCurveDisplay.from_estimator(model)  # doctest: +SKIP
+    """
+
+    line_: Any
+    ax_: Any
+    figure_: Any
+
+    def __init__(self, loss_curve: ArrayLike, *, estimator_name: str | None = None) -> None:
+        self.loss_curve = loss_curve
+        self.estimator_name = estimator_name
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, name: str | None = None, ax: Any = None, **kwargs: Any
+    ) -> Self:
+        """Draw the curve of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            One with `loss_curve_`, or a pipeline whose last step has it.
+        name : str, optional
+            For the legend; the name of its class by default.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **kwargs
+            Passed to `matplotlib.axes.Axes.plot`.
+
+        Returns
+        -------
+        LossCurveDisplay
+
+        Raises
+        ------
+        AttributeError
+            If the estimator is not fitted, or has no `loss_curve_`.
+        ImportError
+            If Matplotlib is not installed.
+        """
+        model = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+        if not hasattr(model, "loss_curve_"):
+            raise AttributeError(f"{type(model).__name__} has no loss_curve_; fit it first")
+        return cls(model.loss_curve_, estimator_name=name or type(model).__name__).plot(ax=ax, **kwargs)
+
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
+        """Draw the curve.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        name : str, optional
+            For the legend.
+        **kwargs
+            Passed to `matplotlib.axes.Axes.plot`.
+
+        Returns
+        -------
+        LossCurveDisplay
+        """
+        try:
+            from matplotlib import pyplot
+        except ImportError as error:
+            raise ImportError("LossCurveDisplay needs Matplotlib: pip install matplotlib") from error
+        if ax is None:
+            _, ax = pyplot.subplots()
+        label = name or self.estimator_name
+        (self.line_,) = ax.plot(self.loss_curve, **{"label": label, **kwargs})
+        ax.set(xlabel="Iteration", ylabel="Objective")
+        if label is not None or "label" in kwargs:
+            ax.legend()
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
