@@ -1,5 +1,6 @@
 /* One pass over the rows of a linear model: by blocks that are still in cache when X'g reads them again. */
 #include "fastloss.h"
+#include "linear.h"
 #include "pack.h"
 #include "team.h"
 
@@ -82,8 +83,7 @@ static int64_t index_at(const fl_linear_call *call, const void *indices, ptrdiff
     return call->index_bytes == 4 ? ((const int32_t *)indices)[k] : ((const int64_t *)indices)[k];
 }
 
-/* Whether the rows' elements are stored, and lie in columns that there are. */
-static int is_inside(const fl_linear_call *call, ptrdiff_t start, ptrdiff_t n)
+int fl_rows_are_inside(const fl_linear_call *call, ptrdiff_t start, ptrdiff_t n)
 {
     const int64_t first = index_at(call, call->starts, start), end = index_at(call, call->starts, start + n);
     const uint64_t columns = call->columns;
@@ -135,7 +135,7 @@ static int run_block(const void *job_of_rows, ptrdiff_t block, fl_room *room, fl
     char *margins[MARGINS];
 
     *sum = (fl_total){ 0, 0 };
-    if (call->starts && !is_inside(call, start, n))
+    if (call->starts && !fl_rows_are_inside(call, start, n))
         return FL_BAD_INDEX;
     for (int i = 0; i < MARGINS; i++)
         margins[i] = room->blocks + i * job->margin;
