@@ -83,6 +83,7 @@ typedef struct {
     ptrdiff_t step;
     const void *starts, *indices;
     int index_bytes;
+    ptrdiff_t ahead; /* of dense rows: bytes to those that come next, to be fetched; 0: none */
 } fl_matrix;
 
 /* scores = X coef + intercept. Behind coef there are zeros, and behind scores there is room, up to whole

@@ -108,13 +108,14 @@ static fl_matrix read_rows(const linear_job *job, ptrdiff_t start, ptrdiff_t n, 
     const fl_linear_call *call = job->call;
     const fl_array *x = &call->X;
     const ptrdiff_t size = call->real_bytes, columns = call->columns;
-    fl_matrix m = { n, columns, x->data, columns, call->starts, call->indices, call->index_bytes };
+    fl_matrix m = { n, columns, x->data, columns, call->starts, call->indices, call->index_bytes, 0 };
     if (call->starts) {
         m.starts = (const char *)call->starts + start * call->index_bytes;
     } else if (job->direct) {
         const ptrdiff_t step = x->strides ? x->strides[0] : columns * size;
         m.data = x->data + start * step;
         m.step = (job->layout == FL_LAYOUT_columns ? x->strides[1] : step) / size;
+        m.ahead = n * step;
     } else if (columns) {
         fl_pack(&job->shape, (int)size, x, start * columns, n * columns, copy);
         m.data = copy;

@@ -16,7 +16,8 @@ enum {
     BLOCK_BYTES = 1 << 16, /* of a block's rows, about: a part of the second level of cache */
     FEWEST_ROWS = FL_LANES,
     MOST_ROWS = FL_BLOCK,
-    SUM_LANES = 8, /* of the norm: the same order of additions for every compiler */
+    LONG_ENOUGH = 4, /* rows that lie together are not copied */
+    SUM_LANES = 8,   /* of the norm: the same order of additions for every compiler */
 };
 
 /* What there is one of per row: padded to whole groups of lanes. */
@@ -25,7 +26,6 @@ typedef enum { LABELS, WEIGHTS, SCORES, GRADS, MARGINS } margin;
 typedef struct {
     const fl_steps_call *call;
     const fl_table *table;
-    fl_layout layout;
     int direct; /* the kernels can read X where it lies */
     ptrdiff_t lengths[2], step, per_block;
     char *margins[MARGINS], *copy;
@@ -40,87 +40,115 @@ static ptrdiff_t row_at(const steps_job *job, ptrdiff_t i)
     return job->call->order ? (ptrdiff_t)job->call->order[i] : i;
 }
 
-static void gather(const steps_job *job, const void *from, ptrdiff_t start, ptrdiff_t n, char *to)
+/* How many of the rows [i, end) of the order lie one behind the other. */
+static ptrdiff_t stretch(const steps_job *job, ptrdiff_t i, ptrdiff_t end)
 {
-    if (job->call->model.real_bytes == 8)
-        for (ptrdiff_t i = 0; i < n; i++)
-            ((double *)to)[i] = from ? ((const double *)from)[row_at(job, start + i)] : 1;
-    else
-        for (ptrdiff_t i = 0; i < n; i++)
-            ((float *)to)[i] = from ? ((const float *)from)[row_at(job, start + i)] : 1;
+    ptrdiff_t n = end - i;
+    if (job->call->order)
+        for (n = 1; i + n < end && row_at(job, i + n) == row_at(job, i) + n; n++)
+            ;
+    return n;
 }
 
-/* Rows [start, start + n) of the order: where they lie, or copied one behind the other. */
-static fl_matrix dense_rows(const steps_job *job, ptrdiff_t start, ptrdiff_t n)
+/* What there is one of per row, 1 where `from` is NULL; behind it the last one again, or 0. */
+#define GATHER(real)                                                                     \
+    for (ptrdiff_t i = 0; i < n; i++)                                                    \
+        ((real *)to)[i] = from ? ((const real *)from)[row_at(job, start + i)] : (real)1; \
+    for (ptrdiff_t i = n; i < padded; i++)                                               \
+        ((real *)to)[i] = again ? ((real *)to)[n - 1] : (real)0;
+
+static void gather(const steps_job *job, const void *from, ptrdiff_t start, ptrdiff_t n, ptrdiff_t padded,
+                   int again, void *to)
+{
+    if (job->call->model.real_bytes == 8) {
+        GATHER(double)
+    } else {
+        GATHER(float)
+    }
+}
+
+static void copy_rows(const steps_job *job, ptrdiff_t start, ptrdiff_t n)
 {
     const fl_linear_call *model = &job->call->model;
-    const ptrdiff_t size = model->real_bytes, columns = model->columns, bytes = columns * size;
-    fl_matrix m = { n, columns, job->copy, columns, NULL, NULL, 0 };
-    if (job->direct && !job->call->order) {
-        m.data = model->X.data + start * job->step;
-        m.step = job->step / size;
-        return m;
-    }
+    const ptrdiff_t columns = model->columns, bytes = columns * model->real_bytes;
     for (ptrdiff_t i = 0; i < n && columns; i++) {
         const ptrdiff_t row = row_at(job, start + i);
         char *to = job->copy + i * bytes;
         if (job->direct)
             memcpy(to, model->X.data + row * job->step, bytes);
         else
-            fl_pack(&(fl_shape){ 2, job->lengths }, (int)size, &model->X, row * columns, columns, to);
+            fl_pack(&(fl_shape){ 2, job->lengths }, model->real_bytes, &model->X, row * columns, columns, to);
     }
-    return m;
 }
 
-/* One row of a sparse matrix: not copied, whatever the order. */
-static fl_matrix sparse_row(const steps_job *job, ptrdiff_t i)
+/* A block of n rows. The cut into parts depends on the order alone, and with it the order of the sums: parts
+ * that lie together, or where these are short the whole of dense rows, copied. */
+typedef struct {
+    ptrdiff_t start, n;
+    int together, copied;
+} block;
+
+static block open_block(const steps_job *job, ptrdiff_t start, ptrdiff_t n)
+{
+    const ptrdiff_t first = stretch(job, start, start + n);
+    const int together = job->call->model.starts || first >= (n < LONG_ENOUGH ? n : LONG_ENOUGH);
+    const block b = { start, n, together, !job->call->model.starts && !(together && job->direct) };
+    if (b.copied)
+        copy_rows(job, start, n);
+    return b;
+}
+
+/* The part that begins with the block's row i. */
+static fl_matrix part_at(const steps_job *job, const block *b, ptrdiff_t i)
 {
     const fl_linear_call *model = &job->call->model;
-    const char *starts = (const char *)model->starts + row_at(job, i) * model->index_bytes;
-    return (fl_matrix){ 1, model->columns, model->X.data, 0, starts, model->indices, model->index_bytes };
+    const ptrdiff_t size = model->real_bytes, columns = model->columns, row = row_at(job, b->start + i);
+    fl_matrix x = { b->n - i, columns, model->X.data, columns, NULL, model->indices, model->index_bytes, 0 };
+    if (b->together)
+        x.rows = stretch(job, b->start + i, b->start + b->n);
+    if (model->starts) {
+        x.starts = (const char *)model->starts + row * model->index_bytes;
+    } else if (b->copied) {
+        x.data = job->copy + i * columns * size;
+    } else {
+        x.data = model->X.data + row * job->step;
+        x.step = job->step / size;
+        if (b->start + i + x.rows < job->call->rows)
+            x.ahead = (row_at(job, b->start + i + x.rows) - row) * job->step;
+    }
+    return x;
 }
 
 /* Adds the rows' X'g to the sums, and the sum of their losses to *total. Returns a status. */
 static int add_block(const steps_job *job, ptrdiff_t start, ptrdiff_t n, double *total)
 {
     const fl_linear_call *model = &job->call->model;
+    const fl_layout layout = model->starts ? FL_LAYOUT_sparse : FL_LAYOUT_rows;
     const ptrdiff_t size = model->real_bytes, padded = (n + FL_LANES - 1) / FL_LANES * FL_LANES;
-    const void *working = job->call->working;
     const double intercept = job->call->coef[model->columns];
     char *const *margins = job->margins;
+    const block b = open_block(job, start, n);
     fl_matrix x;
     double sum = 0;
 
-    if (model->starts) {
-        for (ptrdiff_t i = 0; i < n; i++) {
-            if (!fl_rows_are_inside(model, row_at(job, start + i), 1))
-                return FL_BAD_INDEX;
-            x = sparse_row(job, start + i);
-            job->table->forward[FL_LAYOUT_sparse](&x, working, intercept, margins[SCORES] + i * size);
-        }
-    } else {
-        x = dense_rows(job, start, n);
-        job->table->forward[FL_LAYOUT_rows](&x, working, intercept, margins[SCORES]);
+    for (ptrdiff_t i = 0; i < n; i += x.rows) {
+        x = part_at(job, &b, i);
+        if (model->starts && !fl_rows_are_inside(model, row_at(job, start + i), x.rows))
+            return FL_BAD_INDEX;
+        job->table->forward[layout](&x, job->call->working, intercept, margins[SCORES] + i * size);
     }
-    gather(job, model->y.data, start, n, margins[LABELS]);
-    gather(job, model->weight.data, start, n, margins[WEIGHTS]);
-    memset(margins[WEIGHTS] + n * size, 0, (padded - n) * size);
-    for (ptrdiff_t i = n; i < padded; i++) {
-        memcpy(margins[LABELS] + i * size, margins[LABELS], size);
-        memcpy(margins[SCORES] + i * size, margins[SCORES], size);
-    }
+    gather(job, model->y.data, start, n, padded, 1, margins[LABELS]);
+    gather(job, model->weight.data, start, n, padded, 0, margins[WEIGHTS]);
+    memset(margins[SCORES] + n * size, 0, (padded - n) * size); /* of weight 0 */
     const void *in[FL_INPUTS] = { margins[LABELS], margins[SCORES], margins[WEIGHTS] };
     void *out[FL_OUTPUTS] = { margins[GRADS], NULL };
     if (model->kernel(padded, in, FL_LANES, 0, out, model->constants, 1, &sum))
         return FL_VIOLATED;
     *total += sum;
-    if (model->starts)
-        for (ptrdiff_t i = 0; i < n; i++) {
-            x = sparse_row(job, start + i);
-            job->table->backward[FL_LAYOUT_sparse](&x, margins[GRADS] + i * size, NULL, job->sums);
-        }
-    else
-        job->table->backward[FL_LAYOUT_rows](&x, margins[GRADS], NULL, job->sums);
+    for (ptrdiff_t i = 0; i < n; i += x.rows) {
+        x = part_at(job, &b, i);
+        job->table->backward[layout](&x, margins[GRADS] + i * size, NULL, job->sums);
+    }
     return 0;
 }
 
@@ -131,15 +159,16 @@ typedef struct {
     int finite;
 } extent;
 
-/* Makes the sums a mean, and measures it. */
-static extent mean_gradient(double *sums, ptrdiff_t n, double factor)
+/* Of n numbers, which it multiplies by a factor; behind them there are zeros up to whole groups. */
+static extent measure(double *x, ptrdiff_t n, double factor)
 {
     double squares[SUM_LANES] = { 0 }, zeros[SUM_LANES] = { 0 }, largest[SUM_LANES] = { 0 }, square = 0,
            zero = 0, all = 0;
     for (ptrdiff_t j = 0; j < n; j += SUM_LANES)
-        for (ptrdiff_t l = 0; l < SUM_LANES; l++) { /* behind the gradient are zeros */
-            const double g = sums[j + l] * factor, size = fabs(g);
-            sums[j + l] = g;
+#pragma omp simd
+        for (int l = 0; l < SUM_LANES; l++) {
+            const double g = x[j + l] * factor, size = fabs(g);
+            x[j + l] = g;
             squares[l] += g * g;
             zeros[l] += g * 0;
             largest[l] = size > largest[l] ? size : largest[l];
@@ -152,19 +181,26 @@ static extent mean_gradient(double *sums, ptrdiff_t n, double factor)
     return (extent){ sqrt(square), all, zero == 0 };
 }
 
-/* Where parameter j goes; its velocity moves along. A coefficient within `cut` of 0 becomes 0. */
-static inline double moved(const fl_steps_call *call, ptrdiff_t j, double g, double rate, double l2,
-                           double cut)
+/* What moves the parameters. By value: the compiler need not fear that writing them changes it. */
+typedef struct {
+    double rate, clip, l2, cut, momentum;
+    int nesterov;
+} rule;
+
+/* Within `cut` of 0 a coefficient becomes 0. */
+static inline double shrunk(double w, double cut) { return w - (w > cut ? cut : w < -cut ? -cut : w); }
+
+static void move(rule r, ptrdiff_t n, const double *w, const double *g, double *velocity, double *next)
 {
-    const double w = call->coef[j], d = g + l2 * w;
-    double step = d;
-    if (call->velocity) {
-        const double v = call->momentum * call->velocity[j] + d;
-        call->velocity[j] = v;
-        step = call->nesterov ? d + call->momentum * v : v;
-    }
-    const double there = w - rate * step;
-    return there - (there > cut ? cut : there < -cut ? -cut : there);
+    if (!velocity)
+        for (ptrdiff_t j = 0; j < n; j++)
+            next[j] = shrunk(w[j] - r.rate * (r.clip * g[j] + r.l2 * w[j]), r.cut);
+    else
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const double d = r.clip * g[j] + r.l2 * w[j], v = r.momentum * velocity[j] + d;
+            velocity[j] = v;
+            next[j] = shrunk(w[j] - r.rate * (r.nesterov ? d + r.momentum * v : v), r.cut);
+        }
 }
 
 static ptrdiff_t count_odd(const double *x, ptrdiff_t n, double limit)
@@ -209,7 +245,7 @@ static int take_step(steps_job *job, fl_steps_call *call, ptrdiff_t b, fl_total 
         return status;
     if (!call->fit_intercept)
         job->sums[columns] = 0;
-    const extent g = mean_gradient(job->sums, columns + 1, 1 / (double)n);
+    const extent g = measure(job->sums, columns + 1, 1 / (double)n);
     call->norm = g.norm;
     call->largest = g.largest > call->largest ? g.largest : call->largest;
     if (!g.finite || !(fabs(total) <= DBL_MAX)) {
@@ -217,11 +253,16 @@ static int take_step(steps_job *job, fl_steps_call *call, ptrdiff_t b, fl_total 
         return FL_DIVERGED;
     }
     const double clip = g.norm > call->clip_norm ? call->clip_norm / g.norm : 1;
-    for (ptrdiff_t j = 0; j < columns; j++)
-        job->next[j] = moved(call, j, clip * job->sums[j], rate, call->l2, rate * call->l1);
-    job->next[columns] = moved(call, columns, clip * job->sums[columns], rate, 0, 0);
-    if ((call->odd = count_odd(job->next, columns + 1, call->limit)))
+    rule r = { rate, clip, call->l2, rate * call->l1, call->momentum, call->nesterov };
+    move(r, columns, call->coef, job->sums, call->velocity, job->next);
+    r.l2 = r.cut = 0; /* of the intercept */
+    move(r, 1, call->coef + columns, job->sums + columns, call->velocity ? call->velocity + columns : NULL,
+         job->next + columns);
+    const extent there = measure(job->next, columns + 1, 1);
+    if (!there.finite || there.largest > call->limit) {
+        call->odd = count_odd(job->next, columns + 1, call->limit);
         return FL_DIVERGED;
+    }
     *loss = fl_total_add(*loss, (fl_total){ total, 0 });
     keep(call, job->next);
     return 0;
@@ -266,7 +307,7 @@ int fl_run_steps(fl_steps_call *call)
     job.sums = (double *)at;
     job.next = (double *)(at + sums);
     job.copy = at + 2 * sums;
-    memset(job.sums, 0, sums);
+    memset(job.sums, 0, 2 * sums);
 
     job.watch = fl_watch_start();
     fl_total loss = { 0, 0 };

@@ -20,7 +20,6 @@ from fastloss._core import Descent, Loss
 from fastloss._schedules import Rates, rates
 from fastloss.sgd import updatable
 
-BLOCK_BYTES = 1 << 20  # of rows that are shuffled together: they stay in the second level of cache
 SMALLEST_RATE = 1e-6  # to which "adaptive" divides; as in scikit-learn
 
 
@@ -164,10 +163,10 @@ def sgd(
     batch_size : int, default 32
         The rows of a step; the last one of an epoch may have fewer.
     shuffle : {'blocks', 'rows', None}
-        'rows' draws a new order of all rows for each epoch. 'blocks' draws the order of blocks of about 1 MiB (at
-        least four batches), and one order of rows for all blocks: up to several times as fast where `X` is larger
-        than the cache, but a batch has its rows from one neighbourhood. Take 'rows' for data that are sorted, by
-        label or by time. None takes the rows as they lie.
+        'rows' draws a new order of all rows for each epoch. 'blocks' draws the order of blocks of ``batch_size // 4``
+        rows, at least 8, which lie together, and below 32 rows a batch also an order within the blocks: up to twice as
+        fast, because the rows are read where they lie, but the rows of a block always meet in the same batch. Take
+        'rows' where neighbours are alike, as in data that are sorted by label. None takes the rows as they lie.
     seed : int or numpy.random.Generator, default 0
         Of the order, and of the validation rows.
     sample_weight : array_like, shape (n,), optional
@@ -256,7 +255,7 @@ def sgd(
     weight = _weights(model, class_weight)
     rows, held_out = _held_out(model, X, weight, validation, validation_fraction, rng)
     used = model.rows if rows is None else len(rows)
-    orders = _Orders(shuffle, rows, used, batch, model.columns * model.dtype.itemsize, rng)
+    orders = _Orders(shuffle, rows, used, batch, rng)
     rate = rates(
         lr,
         schedule,
@@ -409,13 +408,11 @@ class _Plateau:
 class _Orders:
     """The order of the rows in each epoch."""
 
-    def __init__(
-        self, shuffle: str | None, rows: Array | None, used: int, batch: int, row_bytes: int, rng: Any
-    ) -> None:
+    def __init__(self, shuffle: str | None, rows: Array | None, used: int, batch: int, rng: Any) -> None:
         if shuffle not in ("blocks", "rows", None):
             raise ValueError(f"shuffle must be 'blocks', 'rows' or None, got {shuffle!r}")
         self.shuffle, self.rows, self.used, self.rng = shuffle, rows, used, rng
-        self.block = min(used, max(4 * batch, BLOCK_BYTES // max(1, row_bytes)))
+        self.block, self.within = max(8, batch // 4), batch < 32
 
     def draw(self) -> Array | None:
         """Return int64 indices of rows, or None for all as they lie."""
@@ -425,7 +422,8 @@ class _Orders:
             order = self.rng.permutation(self.used)
         else:
             starts = self.rng.permutation(-(-self.used // self.block)) * self.block
-            order = np.add.outer(starts, self.rng.permutation(self.block)).ravel()
+            within = self.rng.permutation(self.block) if self.within else np.arange(self.block)
+            order = np.add.outer(starts, within).ravel()
             order = order if self.used % self.block == 0 else order[order < self.used]
         return order if self.rows is None else self.rows[order]
 
