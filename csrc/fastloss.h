@@ -88,6 +88,7 @@ typedef struct {
     ptrdiff_t step;
     const void *starts, *indices;
     int index_bytes;
+    ptrdiff_t ahead; /* of dense rows: bytes to those that come next, to be fetched; 0: none */
 } fl_matrix;
 
 /* scores = X coef + intercept. Behind coef there are zeros, and behind scores there is room, up to whole
@@ -139,7 +140,7 @@ const fl_table *fl_kernels(int real_bytes); /* 4 or 8 */
 
 /* ---- driver: arrays of any layout, threads, sums ---------------------------------------------- */
 
-enum { FL_VIOLATED = 1, FL_INTERRUPTED = 2, FL_NO_MEMORY = 4, FL_BAD_INDEX = 8 };
+enum { FL_VIOLATED = 1, FL_INTERRUPTED = 2, FL_NO_MEMORY = 4, FL_BAD_INDEX = 8, FL_DIVERGED = 16 };
 
 typedef enum {
     FL_BOOL,
@@ -244,6 +245,31 @@ typedef struct {
  * FL_BAD_INDEX where starts or indices lead out of the matrix. The result depends on the elements and the
  * layout alone. */
 int fl_run_linear(const fl_linear_call *call, double *sum);
+
+/* Stochastic gradient descent over some rows of a linear model: a step after each batch of them, of which the
+ * last may be smaller. Of the model, y and weight are contiguous reals, the kernel is the sum and gradient,
+ * and coef, intercept, sums and scores are not used. The gradient is the mean over a batch's rows. */
+typedef struct {
+    fl_linear_call model;
+    const int64_t *order; /* the rows to be used; NULL: the first ones */
+    ptrdiff_t rows, batch;
+    const double *rates; /* of each batch, its learning rate */
+    double l2, l1, momentum, clip_norm;
+    int nesterov, fit_intercept;
+    double limit;  /* a parameter beyond it counts as infinite */
+    double *coef;  /* a number per column and, last, the intercept; so are velocity and average */
+    void *working; /* coef in reals, without the intercept: zeros up to whole groups of FL_LANES */
+    double *velocity, *average;    /* NULL: no momentum; no average */
+    ptrdiff_t steps, average_from; /* counts the steps; of those behind average_from the average is taken */
+    double loss, largest, norm; /* set to the sum of the losses, each before its step; the largest component
+                                   of a gradient; the norm of the last one */
+    ptrdiff_t odd;              /* set to the numbers that are not finite, where that ended the work */
+} fl_steps_call;
+
+/* Returns 0, or why a step was not taken: FL_VIOLATED, FL_BAD_INDEX, or FL_DIVERGED for a gradient, a loss or
+ * parameters that would not be finite; or FL_INTERRUPTED. The parameters are those of the
+ * last step in any case. All on the calling thread: the result depends on the elements alone. */
+int fl_run_steps(fl_steps_call *call);
 
 /* Threads: of this thread's calls if fl_set_thread_limit was given > 0, else of fl_set_num_threads, else what
  * OpenMP offers; of that, where fl_set_cpu_limit was given > 0, no more than so many and than the CPUs that

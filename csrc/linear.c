@@ -1,5 +1,6 @@
 /* One pass over the rows of a linear model: by blocks that are still in cache when X'g reads them again. */
 #include "fastloss.h"
+#include "linear.h"
 #include "pack.h"
 #include "team.h"
 
@@ -82,8 +83,7 @@ static int64_t index_at(const fl_linear_call *call, const void *indices, ptrdiff
     return call->index_bytes == 4 ? ((const int32_t *)indices)[k] : ((const int64_t *)indices)[k];
 }
 
-/* Whether the rows' elements are stored, and lie in columns that there are. */
-static int is_inside(const fl_linear_call *call, ptrdiff_t start, ptrdiff_t n)
+int fl_rows_are_inside(const fl_linear_call *call, ptrdiff_t start, ptrdiff_t n)
 {
     const int64_t first = index_at(call, call->starts, start), end = index_at(call, call->starts, start + n);
     const uint64_t columns = call->columns;
@@ -108,13 +108,14 @@ static fl_matrix read_rows(const linear_job *job, ptrdiff_t start, ptrdiff_t n, 
     const fl_linear_call *call = job->call;
     const fl_array *x = &call->X;
     const ptrdiff_t size = call->real_bytes, columns = call->columns;
-    fl_matrix m = { n, columns, x->data, columns, call->starts, call->indices, call->index_bytes };
+    fl_matrix m = { n, columns, x->data, columns, call->starts, call->indices, call->index_bytes, 0 };
     if (call->starts) {
         m.starts = (const char *)call->starts + start * call->index_bytes;
     } else if (job->direct) {
         const ptrdiff_t step = x->strides ? x->strides[0] : columns * size;
         m.data = x->data + start * step;
         m.step = (job->layout == FL_LAYOUT_columns ? x->strides[1] : step) / size;
+        m.ahead = n * step;
     } else if (columns) {
         fl_pack(&job->shape, (int)size, x, start * columns, n * columns, copy);
         m.data = copy;
@@ -135,7 +136,7 @@ static int run_block(const void *job_of_rows, ptrdiff_t block, fl_room *room, fl
     char *margins[MARGINS];
 
     *sum = (fl_total){ 0, 0 };
-    if (call->starts && !is_inside(call, start, n))
+    if (call->starts && !fl_rows_are_inside(call, start, n))
         return FL_BAD_INDEX;
     for (int i = 0; i < MARGINS; i++)
         margins[i] = room->blocks + i * job->margin;

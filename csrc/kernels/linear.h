@@ -106,7 +106,6 @@ static FL_INLINE real fl_row_factor(const real *grad, const real *along, ptrdiff
 static FL_INLINE void fl_backward_rows(const fl_matrix *m, const real *grad, const real *along, double *sums)
 {
     const real *data = m->data, *x[FL_TOGETHER];
-    const ptrdiff_t ahead = m->rows * m->step * (ptrdiff_t)sizeof(real);
     real g[FL_TOGETHER];
     int found = 0;
     for (ptrdiff_t i = 0; i < m->rows; i++) {
@@ -114,12 +113,12 @@ static FL_INLINE void fl_backward_rows(const fl_matrix *m, const real *grad, con
         g[found] = fl_row_factor(grad, along, i);
         found += g[found] != R(0);
         if (found == FL_TOGETHER) {
-            fl_add_rows(FL_TOGETHER, x, g, m->columns, ahead, sums);
+            fl_add_rows(FL_TOGETHER, x, g, m->columns, m->ahead, sums);
             found = 0;
         }
     }
     for (int r = 0; r < found; r++)
-        fl_add_rows(1, x + r, g + r, m->columns, ahead, sums);
+        fl_add_rows(1, x + r, g + r, m->columns, m->ahead, sums);
 }
 
 /* ---- columns one after the other ------------------------------------------------------------- */

@@ -1,5 +1,7 @@
 """The mirror of csrc/fastloss.h."""
 
+cimport numpy as cnp
+
 cdef extern from "fastloss.h" nogil:
     enum:
         FL_LANES, FL_BLOCK, FL_INPUTS, FL_OUTPUTS, FL_CONSTANTS, FL_MAX_DIMS
@@ -72,7 +74,7 @@ cdef extern from "fastloss.h" nogil:
         int (*interrupted)() noexcept nogil
 
     enum:
-        FL_VIOLATED, FL_INTERRUPTED, FL_NO_MEMORY, FL_BAD_INDEX, FL_MAX_CLASSES
+        FL_VIOLATED, FL_INTERRUPTED, FL_NO_MEMORY, FL_BAD_INDEX, FL_DIVERGED, FL_MAX_CLASSES
 
     double fl_constant(double k, int real_bytes)
     int fl_run(const fl_call *call, double *sum)
@@ -111,6 +113,24 @@ cdef extern from "fastloss.h" nogil:
         int (*interrupted)() noexcept nogil
 
     int fl_run_linear(const fl_linear_call *call, double *sum)
+
+    ctypedef struct fl_steps_call:
+        fl_linear_call model
+        const cnp.int64_t *order
+        Py_ssize_t rows, batch
+        const double *rates
+        double l2, l1, momentum, clip_norm
+        int nesterov, fit_intercept
+        double limit
+        double *coef
+        void *working
+        double *velocity
+        double *average
+        Py_ssize_t steps, average_from
+        double loss, largest, norm
+        Py_ssize_t odd
+
+    int fl_run_steps(fl_steps_call *call)
 
     int fl_num_threads()
     void fl_set_num_threads(int n)

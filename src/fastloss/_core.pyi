@@ -1,6 +1,7 @@
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, Literal, ParamSpec, overload
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _P = ParamSpec("_P")
@@ -288,6 +289,38 @@ def linear_pass(
     vector: _Array | None = None,
     vector_intercept: float = 0.0,
 ) -> tuple[float, _Array, float]: ...
+class Descent:
+    coef: NDArray[np.float64]
+    average: NDArray[np.float64] | None
+    batch_size: int
+    steps: int
+    loss: float
+    norm: float
+    largest: float
+    odd: int
+    def __init__(
+        self,
+        loss: Loss[...],
+        X: _Array | tuple[_Array, ...],
+        y: _Array,
+        weight: _Array | None,
+        coef: _Array,
+        working: _Array,
+        *,
+        batch_size: int,
+        fit_intercept: bool,
+        l2: float,
+        l1: float,
+        momentum: float,
+        nesterov: bool,
+        clip_norm: float,
+        average_from: int | None,
+        limit: float,
+    ) -> None: ...
+    def epoch(
+        self, order: NDArray[np.int64] | None, rows: int, rates: NDArray[np.float64]
+    ) -> str | None: ...
+
 def sgd_update(
     moves: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, float]],
     nesterov: bool,

@@ -700,6 +700,7 @@ cdef inline object evaluate(Loss loss, int kind, y_true, y_pred, sample_weight, 
 
 include "_rows.pxi"
 include "_linear.pxi"
+include "_steps.pxi"
 
 
 # ---- SGD --------------------------------------------------------------------------------------------

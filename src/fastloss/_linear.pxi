@@ -67,9 +67,13 @@ cdef bint run_linear(fl_linear_call *call, double *total) except -1:
     if status & FL_INTERRUPTED:
         raise_pending()
     if status & FL_BAD_INDEX:
-        raise ValueError("X is not a valid CSR matrix: X.indptr must not decrease nor leave X.indices, and X.indices "
-                         f"must lie in [0, {call.columns}); X.check_format() says more")
+        refuse_indices(call.columns)
     return status & FL_VIOLATED != 0
+
+
+cdef object refuse_indices(Py_ssize_t columns):
+    raise ValueError("X is not a valid CSR matrix: X.indptr must not decrease nor leave X.indices, and X.indices "
+                     f"must lie in [0, {columns}); X.check_format() says more")
 
 
 cdef object refuse_rows(Loss loss, const fl_linear_call *call, ndarray y, dtype):

@@ -472,3 +472,6 @@ def _narrowed(grad: Array, coef: Array) -> Array:
     """The gradient in the precision of the coefficients."""
     with np.errstate(all="ignore"):
         return grad.astype(np.float32) if _is_single(coef) else grad
+
+
+from fastloss.linear_sgd import DivergenceError, History, sgd  # noqa: E402, F401 - built on the model above

@@ -134,7 +134,7 @@ class SGD:
         """
         lr, weight_decay, momentum, gain = self._constants()
         pairs = _paired(params, grads)
-        arrays = {key: (_param(name, p), _grad(name, p, g)) for key, name, p, g in pairs}
+        arrays = {key: (updatable(f"params{name}", p), _grad(name, p, g)) for key, name, p, g in pairs}
         _refuse_shared(arrays)
         fresh = self._fresh_velocities(arrays) if momentum else {}
         velocities = {**self._velocity, **fresh}
@@ -242,20 +242,19 @@ def _paired(params: Arrays, grads: Arrays) -> Iterable[tuple[Hashable, str, Any,
     return [(i, _label(i), p, g) for i, (p, g) in enumerate(zip(params, grads, strict=True))]
 
 
-def _param(name: str, param: Any) -> NDArray[Any]:
+def updatable(name: str, param: Any) -> NDArray[Any]:
+    """Return an array that can be updated in place, or raise what names it and says what to do."""
     if not isinstance(param, np.ndarray) or isinstance(param, np.ma.MaskedArray | np.matrix):
-        raise TypeError(
-            f"params{name} must be a NumPy array, to be updated in place; got {type(param).__name__}"
-        )
+        raise TypeError(f"{name} must be a NumPy array, to be updated in place; got {type(param).__name__}")
     if param.dtype.kind != "f" or param.dtype.itemsize not in (4, 8):
         raise TypeError(
-            f"params{name} has dtype {param.dtype}; only float32 and float64 can be updated in place, "
+            f"{name} has dtype {param.dtype}; only float32 and float64 can be updated in place, "
             "pass .astype(np.float64)"
         )
     if not param.flags.writeable:
-        raise ValueError(f"params{name} is read-only; pass a writeable array")
+        raise ValueError(f"{name} is read-only; pass a writeable array")
     if overlaps_itself(param):
-        raise ValueError(f"params{name} has elements that share memory; pass a copy")
+        raise ValueError(f"{name} has elements that share memory; pass a copy")
     return param
 
 
