@@ -133,6 +133,62 @@ def test_exact(name, params, classes, dtype):
             check_row(loss, reference, scores[i], y[i], (value[i], grad[i], hess[i]), dtype)
 
 
+def of_two(classes, first, second):
+    """Rows of which all classes but the first two are masked."""
+    scores = np.full((len(first), classes), -np.inf, first.dtype)
+    scores[:, 0], scores[:, 1] = first, second
+    return np.zeros(len(first), int), scores
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [2, 120])
+def test_scores_next_to_each_other_at_any_height(classes, dtype):
+    with np.errstate(over="ignore"):
+        powers = np.ldexp(dtype(1), np.arange(-20, np.finfo(dtype).maxexp, 3 if dtype == np.float32 else 16))
+    top = np.concatenate([powers, -powers, powers * dtype(1.25), powers * dtype(-1.9)])
+    y, scores = of_two(classes, top, np.nextafter(top, dtype(-np.inf)))
+    value, grad = fl.softmax_cross_entropy.value_and_grad(y, scores, reduction="none")
+    assert (value >= 0).all()
+    for i, (s, other) in enumerate(scores[:, :2].tolist()):
+        with mp.workdps(60):
+            p = 1 / (1 + mp.exp(mpf(s) - mpf(other)))
+            wants = (value[i], -mp.log1p(-p)), (grad[i, 0], -p), (grad[i, 1], p)
+        for got, want in wants:
+            if abs(want) >= float(np.finfo(dtype).smallest_normal):
+                assert ulp_error(got, want, dtype) <= TARGET * WITHOUT_FMA, (s, other)
+            else:
+                assert abs(got) <= float(np.finfo(dtype).smallest_normal), (s, other)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [3, 120])
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "poly1"])
+def test_hessians_of_two_classes_that_are_nearly_alike(name, classes, dtype):
+    """p is near 1/2, where an error of 1 - p counts most."""
+    rng = np.random.default_rng(0)
+    first = (3 * rng.normal(size=400)).astype(dtype)
+    y, scores = of_two(classes, first, (first + 0.01 * rng.normal(size=400)).astype(dtype))
+    reference, loss = ROW_REFERENCES[name], fl.get(name)
+    _, hess = loss.grad_and_hess(y, scores, reduction="sum")
+    params = {k: float(dtype(loss.params[k])) for k in loss.own}
+    for i in range(400):
+        want = row_exact(reference, params, scores[i, :2], 0, 1)[2]
+        assert ulp_error(hess[i, 1], want, dtype) <= TARGET * WITHOUT_FMA, scores[i, :2]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ROW_REFERENCES)
+def test_gradients_beside_a_hessian_are_those_alone(name, dtype):
+    """Also where the Hessian's factors are of another size than the gradient's."""
+    deep = 65 if dtype == np.float32 else 690
+    scores = np.array([[0, -1, -deep], [-0.5, 0, -1e20], [1, -deep, 0.5]], dtype)
+    loss, y, w = fl.get(name), [2, 2, 1], dtype([2, 1, 1e3])
+    for options in ({}, {"sample_weight": w}):
+        alone = loss.grad(y, scores, reduction="sum", **options)
+        grad, _ = loss.grad_and_hess(y, scores, reduction="sum", **options)
+        np.testing.assert_array_equal(grad, alone)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("classes", [3, 120])
 @pytest.mark.parametrize("name", ROW_REFERENCES)

@@ -153,28 +153,30 @@ typedef struct {
     real centre, floor, lift, unused[2];
 } origin;
 
-static FL_INLINE real fl_centre(real top) { return fl_fabs(top) < FL_FAR_TOP ? R(0) : top; }
+static FL_INLINE int fl_is_near(real top) { return fl_fabs(top) < FL_FAR_TOP; }
 
 static FL_INLINE origin fl_origin(real top)
 {
-    return (origin){ .centre = fl_centre(top),
-                     .floor = top - FL_EXP_ZERO,
-                     .lift = R(FL_LIFT) - fl_exponent(top - fl_centre(top)) };
+    const real x = fl_is_near(top) ? top : R(0);
+    return (origin){ .centre = fl_is_near(top) ? R(0) : top,
+                     .floor = x - FL_EXP_ZERO,
+                     .lift = R(FL_LIFT) - fl_exponent(x) };
 }
 
 static FL_INLINE pair fl_relative_exp(real s, origin o)
 {
-    return fl_exp_minus_lifted(fl_exp_reduced(s - o.centre), o.lift, s < o.floor);
+    const real x = s - o.centre;
+    return fl_exp_minus_lifted(fl_exp_reduced(x), o.lift, x < o.floor);
 }
 
 /* What makes relative exponentials those of s - top. */
 static FL_INLINE pair fl_from_origin(real top)
 {
-    const real x = top - fl_centre(top), k = fl_exponent(x);
+    const real x = fl_is_near(top) ? top : R(0), k = fl_exponent(x);
     const real t = fl_fma(k, -FL_LN2_HI, x), r = fl_fma(k, -FL_LN2_LO, t),
                r_lo = fl_fma(k, -FL_LN2_LO, t - r);
     const pair m = fl_mantissa(-r, fl_exp_rest(-r));
-    return fl_select(top == fl_centre(top), fl_exact(R(1)), fl_pair(m.hi, fl_fma(-r_lo, m.hi, m.lo)));
+    return fl_pair(m.hi, fl_fma(-r_lo, m.hi, m.lo));
 }
 
 /* Leaves the rounded exponentials in `grad`, if `store`; the top's is left out there as in the sum. They are
@@ -274,11 +276,11 @@ static FL_INLINE void fl_sweep(const fl_tile *t, int store, int fine, row_sums *
 static FL_INLINE pair fl_pair_lowered(pair a) { return fl_pair(fl_lowered(a.hi), fl_lowered(a.lo)); }
 
 /* The factors of the last sweep, by row: exponentials e have the derivatives (e first) unit and
- * (e second) unit (bend e + slope) down. Small bend and slope are lifted, and `down` is what they come down
- * by. */
+ * (e second) second_unit (bend e + slope) down. Small bend and slope are lifted, and `down` is what they come
+ * down by. */
 typedef struct {
-    row_pairs first, second, slope;
-    real unit[FL_TILE_ROWS], bend[FL_TILE_ROWS], down[FL_TILE_ROWS];
+    row_pairs first, second, slope, bend;
+    real unit[FL_TILE_ROWS], second_unit[FL_TILE_ROWS], down[FL_TILE_ROWS];
     real grad_mine[FL_TILE_ROWS], grad_top[FL_TILE_ROWS], hess_mine[FL_TILE_ROWS], hess_top[FL_TILE_ROWS];
 } factors;
 
@@ -306,14 +308,15 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
         if (derivatives) {
             const pair grad = fl_times(fl_scale(wf, k.slope), p_top),
                        factor = derivatives > 1 ? fl_scale(wf, p_top) : grad;
-            const int steep = fl_fabs(factor.hi) > R(1); /* lowered before the product, or after it */
+            const int steep = fl_fabs(grad.hi) > R(1); /* lowered before the product, or after it */
             const pair first = fl_select(steep, fl_pair_lowered(grad), grad);
             FL_SET(out->first, i, first);
             out->unit[i] = steep ? R(1) : fl_lowered(R(1));
             out->grad_mine[i] = absent ? R(0) : -wf * fl_times_rounded(k.slope, z.q);
             out->grad_top[i] = absent ? R(0) : fl_rounded(grad);
             if (derivatives > 1) {
-                const pair second = fl_select(steep, fl_pair_lowered(factor), factor);
+                const int second_steep = fl_fabs(factor.hi) > R(1);
+                const pair second = fl_select(second_steep, fl_pair_lowered(factor), factor);
                 const int straight = FL_IS_ZERO(k.bend.hi); /* cross-entropy: one division less */
                 const pair share = straight ? none : fl_select(others.hi == R(0), none, fl_inverse(others));
                 const pair q_top = fl_times(rest, inverse);
@@ -326,7 +329,9 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
                                                            fl_scale(one, fl_times(k.bend, share)));
                 FL_SET(out->second, i, second);
                 FL_SET(out->slope, i, slope);
-                out->bend[i] = fl_rounded(fl_plus(turn, fl_negative(fl_times(slope, inverse))));
+                const pair bend = fl_plus(turn, fl_negative(fl_times(slope, inverse)));
+                FL_SET(out->bend, i, bend);
+                out->second_unit[i] = second_steep ? R(1) : fl_lowered(R(1));
                 out->down[i] = flat ? fl_lowered(R(1)) : R(1);
                 out->hess_mine[i] =
                     absent ? R(0) : wf * fl_times_rounded(z.q, fl_plus(k.bend, fl_times(k.slope, z.p)));
@@ -360,7 +365,8 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine
         if (bends) {
             FL_SET(lane.second, l, fl_times(FL_AT(f->second, row), back));
             FL_SET(lane.slope, l, FL_AT(f->slope, row));
-            lane.bend[l] = f->bend[row] * back.hi, lane.down[l] = f->down[row];
+            FL_SET(lane.bend, l, fl_times(FL_AT(f->bend, row), back));
+            lane.second_unit[l] = f->second_unit[row], lane.down[l] = f->down[row];
             lane.hess_mine[l] = f->hess_mine[row], lane.hess_top[l] = f->hess_top[row];
         }
     }
@@ -382,11 +388,14 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine
             const real slope = mine ? lane.grad_mine[l] : top ? lane.grad_top[l] : first;
             if (bends) {
                 const pair share = fl_scale(e, FL_AT(lane.second, l)), slopes = FL_AT(lane.slope, l);
-                const pair turn = fl_sum(slopes.hi, fl_fma(lane.bend[l], e, slopes.lo));
-                const pair lowered = fl_pair(share.hi * unit, share.lo * unit);
-                const real flat = fl_rounded(share) * unit * fl_fma(lane.bend[l], e, slopes.hi);
-                const real bend = (fine ? fl_times_rounded(lowered, turn) : flat) * lane.down[l];
-                const real curve = mine ? lane.hess_mine[l] : top ? lane.hess_top[l] : bend;
+                const pair bend = fl_scale(e, FL_AT(lane.bend, l));
+                /* of cross-entropy, which is not fine, this is 1 - p */
+                const pair near = fl_fast_sum(slopes.hi, bend.hi), rest = fl_pair(near.hi, near.lo + bend.lo);
+                const pair turn = fine ? fl_plus(slopes, bend) : rest;
+                const real down = lane.second_unit[l];
+                const pair lowered = fl_pair(share.hi * down, share.lo * down);
+                const real second = fl_times_rounded(lowered, turn) * lane.down[l];
+                const real curve = mine ? lane.hess_mine[l] : top ? lane.hess_top[l] : second;
                 h[l] = absent ? R(0) : curve;
             }
             x[l] = absent ? R(0) : slope;
