@@ -469,6 +469,32 @@ def test_a_matrix_whose_parts_do_not_fit_is_refused():
         value_and_grad("logistic", X, y, coef)
 
 
+@pytest.mark.filterwarnings("ignore:X is sparse in")
+@pytest.mark.parametrize("value", [2**28, -(2**28)])
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("csc", "indices"), ("csc", "indptr"), ("bsr", "indices"), ("bsr", "indptr"), ("coo", "row"), ("coo", "col")],
+)  # fmt: skip
+def test_other_formats_are_checked_before_they_are_converted(name, part, value):
+    X, y, coef, _ = sparse_problem(50, 50, np.float64)
+    X = X.asformat(name)
+    at = getattr(X, part)
+    at[3] = value
+    with pytest.raises(ValueError, match=f"X is not a valid {name.upper()} matrix: .*; correct its indices"):
+        value_and_grad("logistic", X, y, coef)
+    if part == "indptr":
+        at[-1] = 0  # nothing is stored, and yet one leads outside
+        with pytest.raises(ValueError, match=f"X is not a valid {name.upper()} matrix"):
+            value_and_grad("logistic", X, y, coef)
+
+
+def test_a_linear_operator_is_no_matrix():
+    X, y, coef, _ = sparse_problem(50, 5, np.float64)
+    operator = pytest.importorskip("scipy.sparse.linalg").aslinearoperator(X)
+    with pytest.raises(TypeError, match="X has dtype object"):
+        value_and_grad("logistic", operator, y, coef)
+
+
 def test_scipy_is_imported_for_sparse_matrices_alone():
     assert "scipy" not in run(
         "import sys, fastloss as fl\nfl.linear.value_and_grad('huber', [[1.0]], [1.0], [0.0])\n"

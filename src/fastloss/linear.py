@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from copy import copy
 from typing import Any, Literal
 
 import numpy as np
@@ -425,7 +426,7 @@ def _intercept_of(name: str) -> str:
 
 def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int, ...]]:
     """What C reads of X, the dtype that it is computed in, and its shape."""
-    sparse = any(base.__module__.startswith("scipy.sparse") for base in type(X).__mro__)
+    sparse = _is_sparse(X)
     array = X if sparse else as_array("X", X)
     if len(array.shape) != 2:
         advice = "; pass X.reshape(-1, 1) for one column" if len(array.shape) == 1 else ""
@@ -438,7 +439,7 @@ def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int
         warnings.warn(
             f"X is sparse in {X.format.upper()} format, and is converted; pass X.tocsr()", stacklevel=4
         )
-        X = X.tocsr()
+        X = _checked(X).tocsr()
     values, indptr, indices = as_array("X.data", X.data), np.asarray(X.indptr), np.asarray(X.indices)
     whole = all(a.dtype.kind in "iu" for a in (indptr, indices))
     if not whole or values.ndim != 1 or indices.ndim != 1 or indptr.shape != (X.shape[0] + 1,):
@@ -451,6 +452,31 @@ def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int
     stored = min(len(values), len(indices))
     parts = (values[:stored], dtype), (indptr, index), (indices[:stored], index)
     return tuple(np.require(part, kind, "CA") for part, kind in parts), dtype, X.shape
+
+
+def _is_sparse(X: Any) -> bool:
+    known = any(base.__module__.startswith("scipy.sparse") for base in type(X).__mro__)
+    return known and hasattr(X, "format") and hasattr(X, "tocsr")  # a LinearOperator has neither
+
+
+def _checked(X: Any) -> Any:
+    """The sparse matrix, with indices that its conversion, which does not look at them, may follow."""
+    X = copy(X)  # the check shortens arrays
+    try:
+        if X.format in ("csc", "bsr"):
+            X.check_format(full_check=True)
+            if (np.diff(X.indptr) < 0).any():  # also where nothing counts as stored
+                raise ValueError("index pointer values must form a non-decreasing sequence")
+        elif X.format == "coo" and X.nnz:
+            for axis, length in enumerate(X.shape):
+                at = X.coords[axis] if hasattr(X, "coords") else (X.row, X.col)[axis]
+                if not (at.min() >= 0 and at.max() < length):
+                    raise ValueError(f"coordinates along axis {axis} must lie in [0, {length})")
+    except ValueError as error:
+        raise ValueError(
+            f"X is not a valid {X.format.upper()} matrix: {error}; correct its indices, or build it anew"
+        ) from None
+    return X
 
 
 def _is_single(array: Array) -> bool:
