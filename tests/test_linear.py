@@ -202,6 +202,24 @@ def test_an_objective_is_the_functions():
     assert repr(objective) == "<fastloss.linear.Objective of fastloss.logistic, 60 rows of 4>"
 
 
+def turned(array):
+    """The same object, of another dtype and shape."""
+    array.dtype = np.int8
+    array.shape = (1, -1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("sparse", [False, True])
+def test_an_objective_does_not_follow_the_shapes_of_its_arrays(sparse):
+    X, y, *_ = sparse_problem(60, 4, np.float64) if sparse else logistic_problem(60, 4)
+    weight, w = np.linspace(0, 1, 60), np.linspace(-1, 1, 5)
+    objective = fl.linear.Objective("logistic", X, y, sample_weight=weight)
+    wanted = bits(objective(w))
+    for array in (X.data, X.indices, X.indptr, y, weight) if sparse else (X, y, weight):
+        turned(array)
+    assert bits(objective(w)) == wanted
+
+
 @pytest.mark.parametrize("method", ["L-BFGS-B", "Newton-CG", "trust-krylov"])
 def test_scipy_finds_the_line_of_least_squares(method):
     optimize = pytest.importorskip("scipy.optimize")

@@ -274,7 +274,10 @@ class Objective:
 
 
 class _Model:
-    """All but the parameters, checked; what is computed is in float64, or in float32 as X."""
+    """All but the parameters, checked; what is computed is in float64, or in float32 as X.
+
+    Arrays are views of the caller's, whose own shapes and dtypes may change later.
+    """
 
     takes_sparse = True
 
@@ -308,7 +311,7 @@ class _Model:
         return found
 
     def per_row(self, name: str, x: ArrayLike) -> Array:
-        array = as_array(name, x)
+        array = as_array(name, x).view()
         if array.shape != (self.rows,):
             advice = f"; pass {name}.ravel()" if array.size == self.rows and array.ndim else ""
             raise ValueError(
@@ -427,7 +430,7 @@ def _intercept_of(name: str) -> str:
 def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int, ...]]:
     """What C reads of X, the dtype that it is computed in, and its shape."""
     sparse = _is_sparse(X)
-    array = X if sparse else as_array("X", X)
+    array = X if sparse else as_array("X", X).view()
     if len(array.shape) != 2:
         advice = "; pass X.reshape(-1, 1) for one column" if len(array.shape) == 1 else ""
         raise ValueError(f"X must have 2 dimensions, got shape {array.shape}{advice}")
@@ -440,7 +443,8 @@ def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int
             f"X is sparse in {X.format.upper()} format, and is converted; pass X.tocsr()", stacklevel=4
         )
         X = _checked(X).tocsr()
-    values, indptr, indices = as_array("X.data", X.data), np.asarray(X.indptr), np.asarray(X.indices)
+    parts = as_array("X.data", X.data), np.asarray(X.indptr), np.asarray(X.indices)
+    values, indptr, indices = (part.view() for part in parts)
     whole = all(a.dtype.kind in "iu" for a in (indptr, indices))
     if not whole or values.ndim != 1 or indices.ndim != 1 or indptr.shape != (X.shape[0] + 1,):
         raise ValueError(
@@ -450,8 +454,8 @@ def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int
     dtype = _working(values)
     index = np.int32 if indptr.dtype == indices.dtype == np.int32 else np.int64
     stored = min(len(values), len(indices))
-    parts = (values[:stored], dtype), (indptr, index), (indices[:stored], index)
-    return tuple(np.require(part, kind, "CA") for part, kind in parts), dtype, X.shape
+    kinds = (values[:stored], dtype), (indptr, index), (indices[:stored], index)
+    return tuple(np.require(part, kind, "CA") for part, kind in kinds), dtype, X.shape
 
 
 def _is_sparse(X: Any) -> bool:
