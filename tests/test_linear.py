@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -619,6 +621,26 @@ def test_avx2_and_avx512_give_the_same_bits():
     found = [json.loads(run(HASHES, FASTLOSS_ISA=level)) for level in ("v3", "v4")]
     assert found[0] == found[1]
     assert len(set(found[0].values())) == 6
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
+def test_signals_are_seen_between_large_blocks():
+    """Fifteen blocks of 512 rows each, which take much longer than the 50 ms between two looks."""
+    X = np.broadcast_to(np.ones((15 * 512, 1)), (15 * 512, 500_000))
+    seen = []
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(time.perf_counter()))
+    try:
+        with fl.threads(1):
+            start = time.perf_counter()
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+            value_and_grad("logistic", X, np.ones(len(X)), np.zeros(500_000))
+        end = time.perf_counter()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    if end - start < 0.2:
+        pytest.skip("this computer is too fast")
+    assert seen[0] - start < (end - start) * 0.75
 
 
 # ---- errors ---------------------------------------------------------------------------------------------
