@@ -377,6 +377,14 @@ def test_errors_of_softmax(change, error, message):
         value_and_grad("softmax_cross_entropy", **arguments)
 
 
+def test_softmax_along_another_axis_is_refused():
+    X, y, coef = np.ones((6, 2)), np.zeros(6, int), np.zeros((3, 2))
+    last = fl.softmax_cross_entropy.bind(axis=1)
+    assert bits(value_and_grad(last, X, y, coef)) == bits(value_and_grad("softmax_cross_entropy", X, y, coef))
+    with pytest.raises(ValueError, match="axis must be -1.*, got 0$"):
+        value_and_grad(fl.softmax_cross_entropy.bind(axis=0), X, y, coef)
+
+
 def test_softmax_of_other_parameters():
     objective = fl.linear.Objective("softmax_cross_entropy", np.ones((6, 2)), np.zeros(6, int))
     with pytest.raises(ValueError, match=r"w has shape \(7,\); pass 3 parameters for each class"):
@@ -438,6 +446,20 @@ def test_formats_and_dtypes():
     for name in ("csc", "coo", "lil"):
         with pytest.warns(UserWarning, match=rf"X is sparse in {name.upper()} format.*pass X.tocsr\(\)"):
             assert bits(value_and_grad("logistic", X.asformat(name), y, coef, intercept)) == wanted
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bits_of_sparse_rows_depend_on_nothing_beside_them(dtype):
+    """Neither on storage in front of and behind them, nor on the dtype of their indices."""
+    X, y, coef, intercept = sparse_problem(5000, 100, dtype)
+    wanted = bits(value_and_grad("logistic", X, y, coef, intercept))
+    unused = 7, 10 * X.nnz
+    for index in (np.int32, np.int64):
+        same = with_indices(X, index)
+        assert bits(value_and_grad("logistic", same, y, coef, intercept)) == wanted
+        same.data = np.pad(X.data, unused, constant_values=np.nan)
+        same.indices, same.indptr = np.pad(same.indices, unused), same.indptr + index(7)
+        assert bits(value_and_grad("logistic", same, y, coef, intercept)) == wanted
 
 
 def test_absent_sparse_rows():
@@ -694,3 +716,21 @@ def test_errors(change, error, message):
     arguments = {"loss": "huber", "X": np.ones((6, 2)), "y": np.zeros(6), "coef": np.zeros(2), **change}
     with pytest.raises(error, match=message):
         value_and_grad(**arguments)
+
+
+@pytest.mark.parametrize("loss", [fl.huber, fl.softmax_cross_entropy])
+def test_a_loss_that_was_never_initialised(loss):
+    empty = type(loss).__new__(type(loss))
+    for call in (value_and_grad, fl.linear.Objective):
+        with pytest.raises(TypeError, match="this loss was never initialised; use fastloss.get"):
+            call(empty, np.ones((6, 2)), np.zeros(6, int), *[np.zeros(2)] * (call is value_and_grad))
+
+
+@pytest.mark.parametrize(("l2", "size"), [(1e200, 1e200), (1e-300, 1e-300)])
+@pytest.mark.parametrize("loss", ["squared_error", "softmax_cross_entropy"])
+def test_numpys_error_state_has_no_say(loss, l2, size):
+    X, y = np.full((6, 2), size), np.zeros(6, int)
+    with np.errstate(all="raise"):
+        value_and_grad(loss, X, y, np.full((3, 2) if "soft" in loss else 2, size), l2=l2)
+        if "soft" not in loss:
+            fl.linear.hess_vec(loss, X, y, np.full(2, size), np.full(2, size), l2=l2)

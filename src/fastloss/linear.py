@@ -348,9 +348,10 @@ class _Model:
     def value_and_grad(self, coef: Array, intercept: Any) -> tuple[float, Array, Any]:
         value, grad, grad_intercept = self._sums(coef, intercept)
         if self.l2:
-            coef = coef.astype(np.float64)
-            value += self.l2 / 2 * float(np.vdot(coef, coef))
-            grad += self.l2 * coef
+            with np.errstate(all="ignore"):
+                coef = coef.astype(np.float64)
+                value += self.l2 / 2 * float(np.vdot(coef, coef))
+                grad += self.l2 * coef
         return value, grad, grad_intercept
 
     def hess_vec(
@@ -358,7 +359,8 @@ class _Model:
     ) -> tuple[Array, float]:
         _, product, product_intercept = self._sums(coef, intercept, self.working(vector), vector_intercept)
         if self.l2:
-            product += self.l2 * vector.astype(np.float64)
+            with np.errstate(all="ignore"):
+                product += self.l2 * vector.astype(np.float64)
         return product, product_intercept
 
     def _sums(self, coef: Array, intercept: Any, *vector: Any) -> tuple[float, Array, Any]:
@@ -381,7 +383,13 @@ class _Softmax(_Model):
     takes_sparse = False
 
     def accepted(self, loss: Loss[...] | str) -> Loss[...]:
-        return _named(loss)
+        found = _named(loss)
+        axis: Any = found.params["axis"]
+        if axis not in (-1, 1):
+            raise ValueError(
+                f"axis must be -1, since the classes are the last axis of the scores, got {axis}"
+            )
+        return found
 
     def parameters(self, coef: ArrayLike, intercept: ArrayLike, name: str = "coef") -> tuple[Array, Any]:
         array, offsets = as_array(name, coef), as_array(_intercept_of(name), intercept)
@@ -495,6 +503,8 @@ def _named(loss: object) -> Loss[...]:
     found = get(loss) if isinstance(loss, str) else loss
     if not isinstance(found, Loss):
         raise TypeError(f"loss must be a loss of fastloss or its name, got {found!r}")
+    if found.name is None:
+        raise TypeError("this loss was never initialised; use fastloss.get")
     return found
 
 
