@@ -40,7 +40,8 @@ def value_and_grad(
         value = mean(loss(y, X @ coef + intercept)) + l2 / 2 * ||coef||^2
 
     A block of rows is scored, its loss and derivatives are computed, and their products with the rows are added up
-    while these are still in cache. So `X` is read from memory once, and nothing of its size is allocated.
+    while these are still in cache. So `X` is read from memory once. Allocated are some vectors of d: sums in float64,
+    up to eight of them, or about 2 MB where that is more, copies of `coef` and the results.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def value_and_grad(
     -------
     value : float
     grad_coef : ndarray, shape (d,)
-        float32 if `coef` is float32 or float16, else float64; summed in float64 in any case.
+        float32 if `coef` is float32 or float16, else float64. See the notes for how it is summed.
     grad_intercept : float, or ndarray of shape (K,)
 
     Raises
@@ -84,6 +85,9 @@ def value_and_grad(
 
     Notes
     -----
+    Scores are computed in the dtype that `X` is computed in. Products of up to four rows (in Fortran order eight) are added
+    in it, and these sums in float64; with `softmax_cross_entropy` all of them in that dtype.
+
     The bits depend on neither the number of threads nor, among SIMD levels with fused multiply-add, the level; Fortran
     order and sparse rows have sums in an order of their own. Rows whose derivative is 0 are left out of the gradient.
 
@@ -140,7 +144,7 @@ def hess_vec(
     Returns
     -------
     product : ndarray, shape (d,)
-        float32 if `vector` is float32 or float16, else float64; summed in float64 in any case.
+        float32 if `vector` is float32 or float16, else float64. It is summed as the gradient of `value_and_grad`.
     product_intercept : float
 
     Raises
@@ -176,7 +180,8 @@ class Objective:
     Parameters
     ----------
     loss, X, y, sample_weight, l2, reduction
-        As in `value_and_grad`. They are checked once, and not copied.
+        As in `value_and_grad`. Shapes are checked once. Arrays, and sparse matrices in CSR format, are not copied, so
+        that what is written to them counts; what is not in a format that C reads is.
     fit_intercept : bool, default True
         Whether there is an intercept among the parameters.
 
@@ -223,7 +228,8 @@ class Objective:
         Parameters
         ----------
         w : array_like, shape (d + 1,)
-            The parameters, the intercept last; of shape (d,) without intercept.
+            The parameters, the intercept last; of shape (d,) without intercept. With `softmax_cross_entropy` K times
+            as many, the intercepts last: of shape (K * (d + 1),), or (K * d,).
 
         Returns
         -------
