@@ -20,7 +20,8 @@ enum {
     MOST_TASKS = 128,
     FEWEST_TASKS = 8,
     MOST_SUMS = 1 << 18,
-    LONG = 1 << 23, /* bytes of X that take any CPU long enough to wake a team */
+    LONG = 1 << 23,  /* bytes of X that take any CPU long enough to wake a team */
+    INDEX_BYTES = 4, /* what an index counts as: the blocks, and so the bits, are the same for all of them */
 };
 
 /* What there is one of per row: padded to whole groups of lanes. */
@@ -183,6 +184,13 @@ static ptrdiff_t clip(ptrdiff_t x, ptrdiff_t lo, ptrdiff_t hi) { return x < lo ?
 
 static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+/* Of a sparse matrix, the elements that belong to rows; its starts may be anything. */
+static ptrdiff_t elements(const fl_linear_call *call)
+{
+    const int64_t first = index_at(call, call->starts, 0), end = index_at(call, call->starts, call->rows);
+    return first < 0 || end > call->stored || end < first ? call->stored : (ptrdiff_t)(end - first);
+}
+
 static void prepare(linear_job *job, const fl_linear_call *call)
 {
     const ptrdiff_t size = call->real_bytes, columns = call->columns;
@@ -198,7 +206,7 @@ static void prepare(linear_job *job, const fl_linear_call *call)
     job->layout = call->starts ? FL_LAYOUT_sparse : by_columns ? FL_LAYOUT_columns : FL_LAYOUT_rows;
     job->direct = call->starts || by_rows || by_columns;
     const ptrdiff_t row_bytes =
-        call->starts ? call->stored / call->rows * (size + call->index_bytes) : columns * size;
+        call->starts ? elements(call) / call->rows * (size + INDEX_BYTES) : columns * size;
     const ptrdiff_t block_bytes = by_columns ? COLUMN_BYTES : BLOCK_BYTES;
     job->per_block =
         clip(block_bytes / clip(row_bytes, 1, block_bytes), by_columns ? SHORT_RUN : FEWEST_ROWS, MOST_ROWS);

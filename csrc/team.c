@@ -22,7 +22,8 @@ enum {
     PROBE = 2,
     /* A sum adds at most this many partial sums of its tasks; the rest is added within the tasks. */
     MAX_TASKS = 1024,
-    /* A call looks for an interruption every so many microseconds, and at the clock every so many blocks. */
+    /* A call looks for an interruption every so many microseconds, and at the clock every so many blocks,
+     * unless these are large. */
     POLL_US = 50000,
     POLL_BLOCKS = 16,
 };
@@ -66,11 +67,11 @@ static int64_t microseconds(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-fl_watch fl_watch_start(void) { return (fl_watch){ microseconds(), 0 }; }
+fl_watch fl_watch_start(void) { return (fl_watch){ microseconds(), 0, POLL_BLOCKS }; }
 
 int fl_watch_interrupted(fl_watch *w, int (*interrupted)(void))
 {
-    if (!interrupted || ++w->blocks % POLL_BLOCKS)
+    if (!interrupted || ++w->blocks % w->every)
         return 0;
     const int64_t now = microseconds();
     if (now - w->last < POLL_US)
@@ -235,9 +236,7 @@ static int run_all(const fl_job *job, plan *p, fl_watch *w) { return run_alone(j
 
 /* ---- a job ------------------------------------------------------------------------------------- */
 
-int fl_run_job(const fl_job *job, double *sum) { return fl_run_tasks(job, 1, 0, sum); }
-
-int fl_run_tasks(const fl_job *job, ptrdiff_t per_task, int is_long, double *sum)
+static int run_watched(const fl_job *job, ptrdiff_t per_task, int is_long, fl_watch w, double *sum)
 {
     plan p; /* not initialised as a whole: 32 KiB that a small job never touches */
     tree all;
@@ -247,7 +246,6 @@ int fl_run_tasks(const fl_job *job, ptrdiff_t per_task, int is_long, double *sum
         p.per_task *= 2;
     p.tasks = (job->blocks + p.per_task - 1) / p.per_task;
     atomic_init(&p.stop, 0);
-    fl_watch w = fl_watch_start();
     const int status = run_all(job, &p, &w);
     if (status >= FL_INTERRUPTED)
         return status & ~FL_VIOLATED;
@@ -256,4 +254,13 @@ int fl_run_tasks(const fl_job *job, ptrdiff_t per_task, int is_long, double *sum
         tree_add(&all, p.partial[t]);
     *sum = fl_total_rounded(tree_sum(&all));
     return status;
+}
+
+int fl_run_job(const fl_job *job, double *sum) { return run_watched(job, 1, 0, fl_watch_start(), sum); }
+
+int fl_run_tasks(const fl_job *job, ptrdiff_t per_task, int is_long, double *sum)
+{
+    fl_watch w = fl_watch_start();
+    w.every = 1;
+    return run_watched(job, per_task, is_long, w, sum);
 }

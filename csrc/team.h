@@ -48,14 +48,14 @@ typedef struct {
 /* Runs all blocks, each once. Returns the statuses or-ed together; FL_INTERRUPTED and what is above it ends
  * the work. */
 int fl_run_job(const fl_job *job, double *sum);
-/* So many consecutive blocks at least run one after the other on one worker. `is_long`: it is worth a team,
- * which need not be found out. */
+/* So many consecutive blocks at least run one after the other on one worker; they are large, and before each
+ * it looks at the clock. `is_long`: it is worth a team, which need not be found out. */
 int fl_run_tasks(const fl_job *job, ptrdiff_t per_task, int is_long, double *sum);
 
 /* What a thread that makes a long call remembers between two looks for an interruption. */
 typedef struct {
     int64_t last;
-    int blocks;
+    int blocks, every; /* so many blocks it looks at the clock */
 } fl_watch;
 
 fl_watch fl_watch_start(void);

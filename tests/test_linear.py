@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -202,6 +204,24 @@ def test_an_objective_is_the_functions():
     assert repr(objective) == "<fastloss.linear.Objective of fastloss.logistic, 60 rows of 4>"
 
 
+def turned(array):
+    """The same object, of another dtype and shape."""
+    array.dtype = np.int8
+    array.shape = (1, -1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("sparse", [False, True])
+def test_an_objective_does_not_follow_the_shapes_of_its_arrays(sparse):
+    X, y, *_ = sparse_problem(60, 4, np.float64) if sparse else logistic_problem(60, 4)
+    weight, w = np.linspace(0, 1, 60), np.linspace(-1, 1, 5)
+    objective = fl.linear.Objective("logistic", X, y, sample_weight=weight)
+    wanted = bits(objective(w))
+    for array in (X.data, X.indices, X.indptr, y, weight) if sparse else (X, y, weight):
+        turned(array)
+    assert bits(objective(w)) == wanted
+
+
 @pytest.mark.parametrize("method", ["L-BFGS-B", "Newton-CG", "trust-krylov"])
 def test_scipy_finds_the_line_of_least_squares(method):
     optimize = pytest.importorskip("scipy.optimize")
@@ -357,6 +377,14 @@ def test_errors_of_softmax(change, error, message):
         value_and_grad("softmax_cross_entropy", **arguments)
 
 
+def test_softmax_along_another_axis_is_refused():
+    X, y, coef = np.ones((6, 2)), np.zeros(6, int), np.zeros((3, 2))
+    last = fl.softmax_cross_entropy.bind(axis=1)
+    assert bits(value_and_grad(last, X, y, coef)) == bits(value_and_grad("softmax_cross_entropy", X, y, coef))
+    with pytest.raises(ValueError, match="axis must be -1.*, got 0$"):
+        value_and_grad(fl.softmax_cross_entropy.bind(axis=0), X, y, coef)
+
+
 def test_softmax_of_other_parameters():
     objective = fl.linear.Objective("softmax_cross_entropy", np.ones((6, 2)), np.zeros(6, int))
     with pytest.raises(ValueError, match=r"w has shape \(7,\); pass 3 parameters for each class"):
@@ -420,6 +448,20 @@ def test_formats_and_dtypes():
             assert bits(value_and_grad("logistic", X.asformat(name), y, coef, intercept)) == wanted
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bits_of_sparse_rows_depend_on_nothing_beside_them(dtype):
+    """Neither on storage in front of and behind them, nor on the dtype of their indices."""
+    X, y, coef, intercept = sparse_problem(5000, 100, dtype)
+    wanted = bits(value_and_grad("logistic", X, y, coef, intercept))
+    unused = 7, 10 * X.nnz
+    for index in (np.int32, np.int64):
+        same = with_indices(X, index)
+        assert bits(value_and_grad("logistic", same, y, coef, intercept)) == wanted
+        same.data = np.pad(X.data, unused, constant_values=np.nan)
+        same.indices, same.indptr = np.pad(same.indices, unused), same.indptr + index(7)
+        assert bits(value_and_grad("logistic", same, y, coef, intercept)) == wanted
+
+
 def test_absent_sparse_rows():
     X, y, coef, intercept = sparse_problem(60, 9, np.float64)
     weight = (np.arange(60) % 3 > 0) * 1.0
@@ -467,6 +509,32 @@ def test_a_matrix_whose_parts_do_not_fit_is_refused():
     X.data = X.data * 1j
     with pytest.raises(TypeError, match="X.data has dtype complex128"):
         value_and_grad("logistic", X, y, coef)
+
+
+@pytest.mark.filterwarnings("ignore:X is sparse in")
+@pytest.mark.parametrize("value", [2**28, -(2**28)])
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("csc", "indices"), ("csc", "indptr"), ("bsr", "indices"), ("bsr", "indptr"), ("coo", "row"), ("coo", "col")],
+)  # fmt: skip
+def test_other_formats_are_checked_before_they_are_converted(name, part, value):
+    X, y, coef, _ = sparse_problem(50, 50, np.float64)
+    X = X.asformat(name)
+    at = getattr(X, part)
+    at[3] = value
+    with pytest.raises(ValueError, match=f"X is not a valid {name.upper()} matrix: .*; correct its indices"):
+        value_and_grad("logistic", X, y, coef)
+    if part == "indptr":
+        at[-1] = 0  # nothing is stored, and yet one leads outside
+        with pytest.raises(ValueError, match=f"X is not a valid {name.upper()} matrix"):
+            value_and_grad("logistic", X, y, coef)
+
+
+def test_a_linear_operator_is_no_matrix():
+    X, y, coef, _ = sparse_problem(50, 5, np.float64)
+    operator = pytest.importorskip("scipy.sparse.linalg").aslinearoperator(X)
+    with pytest.raises(TypeError, match="X has dtype object"):
+        value_and_grad("logistic", operator, y, coef)
 
 
 def test_scipy_is_imported_for_sparse_matrices_alone():
@@ -577,6 +645,26 @@ def test_avx2_and_avx512_give_the_same_bits():
     assert len(set(found[0].values())) == 6
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
+def test_signals_are_seen_between_large_blocks():
+    """Fifteen blocks of 512 rows each, which take much longer than the 50 ms between two looks."""
+    X = np.broadcast_to(np.ones((15 * 512, 1)), (15 * 512, 500_000))
+    seen = []
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(time.perf_counter()))
+    try:
+        with fl.threads(1):
+            start = time.perf_counter()
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+            value_and_grad("logistic", X, np.ones(len(X)), np.zeros(500_000))
+        end = time.perf_counter()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    if end - start < 0.2:
+        pytest.skip("this computer is too fast")
+    assert seen[0] - start < (end - start) * 0.75
+
+
 # ---- errors ---------------------------------------------------------------------------------------------
 
 
@@ -628,3 +716,21 @@ def test_errors(change, error, message):
     arguments = {"loss": "huber", "X": np.ones((6, 2)), "y": np.zeros(6), "coef": np.zeros(2), **change}
     with pytest.raises(error, match=message):
         value_and_grad(**arguments)
+
+
+@pytest.mark.parametrize("loss", [fl.huber, fl.softmax_cross_entropy])
+def test_a_loss_that_was_never_initialised(loss):
+    empty = type(loss).__new__(type(loss))
+    for call in (value_and_grad, fl.linear.Objective):
+        with pytest.raises(TypeError, match="this loss was never initialised; use fastloss.get"):
+            call(empty, np.ones((6, 2)), np.zeros(6, int), *[np.zeros(2)] * (call is value_and_grad))
+
+
+@pytest.mark.parametrize(("l2", "size"), [(1e200, 1e200), (1e-300, 1e-300)])
+@pytest.mark.parametrize("loss", ["squared_error", "softmax_cross_entropy"])
+def test_numpys_error_state_has_no_say(loss, l2, size):
+    X, y = np.full((6, 2), size), np.zeros(6, int)
+    with np.errstate(all="raise"):
+        value_and_grad(loss, X, y, np.full((3, 2) if "soft" in loss else 2, size), l2=l2)
+        if "soft" not in loss:
+            fl.linear.hess_vec(loss, X, y, np.full(2, size), np.full(2, size), l2=l2)

@@ -39,7 +39,8 @@ def linear_pass(Loss loss, X, ndarray y, Py_ssize_t columns, ndarray coef, doubl
     call.scores = NULL
     if run_linear(&call, &total):
         refuse_rows(loss, &call, y, coef.dtype)
-    sums /= divisor
+    with np.errstate(all="ignore"):
+        sums /= divisor
     return total / divisor, sums[:columns], float(sums[columns])
 
 

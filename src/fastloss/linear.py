@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from copy import copy
 from typing import Any, Literal
 
 import numpy as np
@@ -39,7 +40,8 @@ def value_and_grad(
         value = mean(loss(y, X @ coef + intercept)) + l2 / 2 * ||coef||^2
 
     A block of rows is scored, its loss and derivatives are computed, and their products with the rows are added up
-    while these are still in cache. So `X` is read from memory once, and nothing of its size is allocated.
+    while these are still in cache. So `X` is read from memory once. Allocated are some vectors of d: sums in float64,
+    up to eight of them, or about 2 MB where that is more, copies of `coef` and the results.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def value_and_grad(
     -------
     value : float
     grad_coef : ndarray, shape (d,)
-        float32 if `coef` is float32 or float16, else float64; summed in float64 in any case.
+        float32 if `coef` is float32 or float16, else float64. See the notes for how it is summed.
     grad_intercept : float, or ndarray of shape (K,)
 
     Raises
@@ -83,6 +85,9 @@ def value_and_grad(
 
     Notes
     -----
+    Scores are computed in the dtype that `X` is computed in. Products of up to four rows (in Fortran order eight) are added
+    in it, and these sums in float64; with `softmax_cross_entropy` all of them in that dtype.
+
     The bits depend on neither the number of threads nor, among SIMD levels with fused multiply-add, the level; Fortran
     order and sparse rows have sums in an order of their own. Rows whose derivative is 0 are left out of the gradient.
 
@@ -139,7 +144,7 @@ def hess_vec(
     Returns
     -------
     product : ndarray, shape (d,)
-        float32 if `vector` is float32 or float16, else float64; summed in float64 in any case.
+        float32 if `vector` is float32 or float16, else float64. It is summed as the gradient of `value_and_grad`.
     product_intercept : float
 
     Raises
@@ -175,7 +180,8 @@ class Objective:
     Parameters
     ----------
     loss, X, y, sample_weight, l2, reduction
-        As in `value_and_grad`. They are checked once, and not copied.
+        As in `value_and_grad`. Shapes are checked once. Arrays, and sparse matrices in CSR format, are not copied, so
+        that what is written to them counts; what is not in a format that C reads is.
     fit_intercept : bool, default True
         Whether there is an intercept among the parameters.
 
@@ -222,7 +228,8 @@ class Objective:
         Parameters
         ----------
         w : array_like, shape (d + 1,)
-            The parameters, the intercept last; of shape (d,) without intercept.
+            The parameters, the intercept last; of shape (d,) without intercept. With `softmax_cross_entropy` K times
+            as many, the intercepts last: of shape (K * (d + 1),), or (K * d,).
 
         Returns
         -------
@@ -273,7 +280,10 @@ class Objective:
 
 
 class _Model:
-    """All but the parameters, checked; what is computed is in float64, or in float32 as X."""
+    """All but the parameters, checked; what is computed is in float64, or in float32 as X.
+
+    Arrays are views of the caller's, whose own shapes and dtypes may change later.
+    """
 
     takes_sparse = True
 
@@ -307,7 +317,7 @@ class _Model:
         return found
 
     def per_row(self, name: str, x: ArrayLike) -> Array:
-        array = as_array(name, x)
+        array = as_array(name, x).view()
         if array.shape != (self.rows,):
             advice = f"; pass {name}.ravel()" if array.size == self.rows and array.ndim else ""
             raise ValueError(
@@ -344,9 +354,10 @@ class _Model:
     def value_and_grad(self, coef: Array, intercept: Any) -> tuple[float, Array, Any]:
         value, grad, grad_intercept = self._sums(coef, intercept)
         if self.l2:
-            coef = coef.astype(np.float64)
-            value += self.l2 / 2 * float(np.vdot(coef, coef))
-            grad += self.l2 * coef
+            with np.errstate(all="ignore"):
+                coef = coef.astype(np.float64)
+                value += self.l2 / 2 * float(np.vdot(coef, coef))
+                grad += self.l2 * coef
         return value, grad, grad_intercept
 
     def hess_vec(
@@ -354,7 +365,8 @@ class _Model:
     ) -> tuple[Array, float]:
         _, product, product_intercept = self._sums(coef, intercept, self.working(vector), vector_intercept)
         if self.l2:
-            product += self.l2 * vector.astype(np.float64)
+            with np.errstate(all="ignore"):
+                product += self.l2 * vector.astype(np.float64)
         return product, product_intercept
 
     def _sums(self, coef: Array, intercept: Any, *vector: Any) -> tuple[float, Array, Any]:
@@ -377,7 +389,13 @@ class _Softmax(_Model):
     takes_sparse = False
 
     def accepted(self, loss: Loss[...] | str) -> Loss[...]:
-        return _named(loss)
+        found = _named(loss)
+        axis: Any = found.params["axis"]
+        if axis not in (-1, 1):
+            raise ValueError(
+                f"axis must be -1, since the classes are the last axis of the scores, got {axis}"
+            )
+        return found
 
     def parameters(self, coef: ArrayLike, intercept: ArrayLike, name: str = "coef") -> tuple[Array, Any]:
         array, offsets = as_array(name, coef), as_array(_intercept_of(name), intercept)
@@ -425,8 +443,8 @@ def _intercept_of(name: str) -> str:
 
 def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int, ...]]:
     """What C reads of X, the dtype that it is computed in, and its shape."""
-    sparse = any(base.__module__.startswith("scipy.sparse") for base in type(X).__mro__)
-    array = X if sparse else as_array("X", X)
+    sparse = _is_sparse(X)
+    array = X if sparse else as_array("X", X).view()
     if len(array.shape) != 2:
         advice = "; pass X.reshape(-1, 1) for one column" if len(array.shape) == 1 else ""
         raise ValueError(f"X must have 2 dimensions, got shape {array.shape}{advice}")
@@ -438,8 +456,9 @@ def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int
         warnings.warn(
             f"X is sparse in {X.format.upper()} format, and is converted; pass X.tocsr()", stacklevel=4
         )
-        X = X.tocsr()
-    values, indptr, indices = as_array("X.data", X.data), np.asarray(X.indptr), np.asarray(X.indices)
+        X = _checked(X).tocsr()
+    parts = as_array("X.data", X.data), np.asarray(X.indptr), np.asarray(X.indices)
+    values, indptr, indices = (part.view() for part in parts)
     whole = all(a.dtype.kind in "iu" for a in (indptr, indices))
     if not whole or values.ndim != 1 or indices.ndim != 1 or indptr.shape != (X.shape[0] + 1,):
         raise ValueError(
@@ -449,8 +468,33 @@ def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int
     dtype = _working(values)
     index = np.int32 if indptr.dtype == indices.dtype == np.int32 else np.int64
     stored = min(len(values), len(indices))
-    parts = (values[:stored], dtype), (indptr, index), (indices[:stored], index)
-    return tuple(np.require(part, kind, "CA") for part, kind in parts), dtype, X.shape
+    kinds = (values[:stored], dtype), (indptr, index), (indices[:stored], index)
+    return tuple(np.require(part, kind, "CA") for part, kind in kinds), dtype, X.shape
+
+
+def _is_sparse(X: Any) -> bool:
+    known = any(base.__module__.startswith("scipy.sparse") for base in type(X).__mro__)
+    return known and hasattr(X, "format") and hasattr(X, "tocsr")  # a LinearOperator has neither
+
+
+def _checked(X: Any) -> Any:
+    """The sparse matrix, with indices that its conversion, which does not look at them, may follow."""
+    X = copy(X)  # the check shortens arrays
+    try:
+        if X.format in ("csc", "bsr"):
+            X.check_format(full_check=True)
+            if (np.diff(X.indptr) < 0).any():  # also where nothing counts as stored
+                raise ValueError("index pointer values must form a non-decreasing sequence")
+        elif X.format == "coo" and X.nnz:
+            for axis, length in enumerate(X.shape):
+                at = X.coords[axis] if hasattr(X, "coords") else (X.row, X.col)[axis]
+                if not (at.min() >= 0 and at.max() < length):
+                    raise ValueError(f"coordinates along axis {axis} must lie in [0, {length})")
+    except ValueError as error:
+        raise ValueError(
+            f"X is not a valid {X.format.upper()} matrix: {error}; correct its indices, or build it anew"
+        ) from None
+    return X
 
 
 def _is_single(array: Array) -> bool:
@@ -465,6 +509,8 @@ def _named(loss: object) -> Loss[...]:
     found = get(loss) if isinstance(loss, str) else loss
     if not isinstance(found, Loss):
         raise TypeError(f"loss must be a loss of fastloss or its name, got {found!r}")
+    if found.name is None:
+        raise TypeError("this loss was never initialised; use fastloss.get")
     return found
 
 
