@@ -649,18 +649,18 @@ def test_avx2_and_avx512_give_the_same_bits():
 def test_signals_are_seen_between_large_blocks():
     """Fifteen blocks of 512 rows each, which take much longer than the 50 ms between two looks."""
     X = np.broadcast_to(np.ones((15 * 512, 1)), (15 * 512, 500_000))
-    seen = []
+    y, coef, seen = np.ones(len(X)), np.zeros(500_000), []
     before = signal.signal(signal.SIGALRM, lambda *_: seen.append(time.perf_counter()))
     try:
         with fl.threads(1):
             start = time.perf_counter()
-            signal.setitimer(signal.ITIMER_REAL, 0.001)
-            value_and_grad("logistic", X, np.ones(len(X)), np.zeros(500_000))
+            signal.setitimer(signal.ITIMER_REAL, 0.1)  # when C is at work
+            value_and_grad("logistic", X, y, coef)
         end = time.perf_counter()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    if end - start < 0.2:
+    if end - start < 0.4:
         pytest.skip("this computer is too fast")
     assert seen[0] - start < (end - start) * 0.75
 
