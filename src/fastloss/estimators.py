@@ -150,7 +150,8 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         self, loss: Loss[...], X: Any, y: Array, weight: Array | None, coef: Array, intercept: Array
     ) -> tuple[Array, Array, list[float]]:
         """The best coefficients and intercepts, and the objective from the start on, after each iteration."""
-        data, curve = (loss, X, y), []
+        data = loss, X, y
+        curve: list[float] = []
         objective: Evaluation
         if isinstance(loss, RowLoss) and issparse(X):
             objective = _sparse_softmax(*data, weight, self.l2, self.fit_intercept)
@@ -626,4 +627,5 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         AttributeError
             If the loss has no probabilities: all but `logistic`, `exponential` and `softmax_cross_entropy`.
         """
-        return np.exp(self.predict_log_proba(X))
+        probability: Array = np.exp(self.predict_log_proba(X))
+        return probability

@@ -469,7 +469,7 @@ def _matrix(X: Any) -> tuple[Array | tuple[Array, ...], np.dtype[Any], tuple[int
     index = np.int32 if indptr.dtype == indices.dtype == np.int32 else np.int64
     stored = min(len(values), len(indices))
     kinds = (values[:stored], dtype), (indptr, index), (indices[:stored], index)
-    return tuple(np.require(part, kind, "CA") for part, kind in kinds), dtype, X.shape
+    return tuple(np.require(part, kind, ["C", "A"]) for part, kind in kinds), dtype, X.shape
 
 
 def _is_sparse(X: Any) -> bool:

@@ -269,7 +269,7 @@ def sgd(
     descent = Descent(
         model.loss,
         model.X,
-        np.require(model.y, model.dtype, "CA"),
+        np.require(model.y, model.dtype, ["C", "A"]),
         None if weight is None else _normalised(weight, rows).astype(model.dtype),
         start,
         model.working(coef),
@@ -419,13 +419,14 @@ class _Orders:
         if self.shuffle is None:
             return self.rows
         if self.shuffle == "rows":
-            order = self.rng.permutation(self.used)
+            order: Array = self.rng.permutation(self.used)
         else:
             starts = self.rng.permutation(-(-self.used // self.block)) * self.block
             within = self.rng.permutation(self.block) if self.within else np.arange(self.block)
             order = np.add.outer(starts, within).ravel()
             order = order if self.used % self.block == 0 else order[order < self.used]
-        return order if self.rows is None else self.rows[order]
+        chosen: Array = order if self.rows is None else self.rows[order]
+        return chosen
 
 
 # ---- arguments ------------------------------------------------------------------------------------------
@@ -490,10 +491,11 @@ def _weights(model: linear._Model, class_weight: Any) -> Array | None:
 def _normalised(weight: Array, rows: Array | None) -> Array:
     """The weights, of mean 1 over the rows."""
     weight = weight / max(np.abs(weight).max(), np.finfo(np.float64).tiny)
-    mean = (weight if rows is None else weight[rows]).mean()
+    mean = float((weight if rows is None else weight[rows]).mean())
     if not mean > 0:
         raise ValueError("sample_weight and class_weight must have a positive sum over the rows for training")
-    return weight / mean
+    weight /= mean
+    return weight
 
 
 def _held_out(
@@ -505,7 +507,8 @@ def _held_out(
     if part is None:
         if not isinstance(validation, tuple) or len(validation) not in (2, 3):
             raise TypeError("validation must be a tuple (X, y) or (X, y, sample_weight)")
-        other = linear._Model(model.loss, *validation[:2], (*validation, None)[2], 0.0, "mean")
+        held_X, held_y, held_weight = (*validation, None)[:3]
+        other = linear._Model(model.loss, held_X, held_y, held_weight, 0.0, "mean")
         if other.columns != model.columns:
             raise ValueError(f"validation has {other.columns} columns, but X has {model.columns}")
         return None, other
