@@ -199,7 +199,7 @@ static FL_INLINE exp_minus_reduced fl_exp_minus_reduced(real a, real a_lo)
     return (exp_minus_reduced){ .r = r, .q = fl_exp_rest(r), .magic = magic };
 }
 
-/* The same of e^x, for any x. */
+/* The k of e^x = mantissa * 2^k, and the same as above of e^x, for any x. */
 static FL_INLINE real fl_exponent(real x) { return fl_fma(x, FL_LOG2E, FL_MAGIC) - FL_MAGIC; }
 
 static FL_INLINE exp_minus_reduced fl_exp_reduced(real x)
