@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +18,24 @@ from fastloss._checks import fraction, nonnegative
 class Piece(NamedTuple):
     """Rows of one matrix, for steps."""
 
-    model: linear._Model  # that says where a row lies outside of the loss's domain
-    y: Array  # as the matrix is computed, and so is weight
+    suspects: list[
+        tuple[str, linear._Model]
+    ]  # that say, by name, where a row lies outside of the loss's domain
+    X: Any  # as C reads it
+    y: Array  # in the dtype that X is computed in, and so is weight
     weight: Array | None
     order: Array | None  # int64 indices; None: the first rows as they lie
     rows: int
     weight_sum: float  # of these rows
+
+
+@contextmanager
+def saying(name: str) -> Iterator[None]:
+    """Errors say whose they are."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}" if name else str(error)) from None
 
 
 class Memory:
@@ -52,7 +65,7 @@ class Memory:
         order = self.orders.draw(self.count, rng)
         if self.rows is not None:
             order = self.rows if order is None else self.rows[order]
-        yield Piece(self.model, self.y, self.weight, order, self.count, self.count)
+        yield Piece([("", self.model)], self.model.X, self.y, self.weight, order, self.count, self.count)
 
 
 class Orders:
@@ -78,8 +91,8 @@ class Orders:
 # ---- weights --------------------------------------------------------------------------------------------
 
 
-def weigh(model: linear._Model, class_weight: Any) -> Array | None:
-    """What each row counts."""
+def weigh(model: linear._Model, class_weight: Any, all_labels: bool = True) -> Array | None:
+    """What each row counts. Without all labels at hand, those of class_weight may be elsewhere."""
     weight = model.weight
     if weight is not None and not np.isfinite(weight).all():
         refuse_weight(weight)
@@ -90,7 +103,7 @@ def weigh(model: linear._Model, class_weight: Any) -> Array | None:
         factors = model.rows / (len(labels) * counts)
     elif isinstance(class_weight, Mapping):
         unknown = [label for label in class_weight if label not in labels]
-        if unknown:
+        if unknown and all_labels:
             raise ValueError(f"class_weight has {unknown[0]!r}, which is no label in y")
         factors = np.array([nonnegative(class_weight=class_weight.get(x, 1.0)) for x in labels.tolist()])
     else:

@@ -13,7 +13,7 @@ from fastloss._arguments import Array
 from fastloss._core import Descent
 from fastloss._history import Checkpoint, DivergenceError, History
 from fastloss._schedules import Rates
-from fastloss._sources import Piece
+from fastloss._sources import Piece, saying
 
 SMALLEST_RATE = 1e-6  # to which "adaptive" divides; as in scikit-learn
 
@@ -35,6 +35,7 @@ class Training:
         self.history = History(checkpoint=checkpoint)
         self.watched = self.lowest = np.inf
         self.kept: Array | None = None  # instead of where the last step led
+        self.before = coef.copy(), None if intercept is None else intercept.copy()
         self.failed = False
 
     @property
@@ -44,18 +45,18 @@ class Training:
 
     def publish(self) -> None:
         self.history.steps = self.checkpoint.steps = self.descent.steps
-        if self.failed:
-            return
-        found = self.parameters if self.kept is None else self.kept
-        self.coef[...] = found[:-1]
+        w = self.parameters if self.kept is None else self.kept
+        coef, intercept = self.before if self.failed else (w[:-1], w[-1])
+        self.coef[...] = coef
         if self.intercept is not None:
-            self.intercept[...] = found[-1]
+            self.intercept[...] = intercept
 
     def run_epoch(self, pieces: Iterable[Piece], rate: Rates) -> None:
         began, seen = time.perf_counter(), _Seen()
         try:
             for piece in pieces:
                 self._run(piece, rate, seen, began)
+                del piece  # a stream is to hold one block, not two
             if not seen.weight > 0:
                 raise ValueError("the weights of an epoch's rows must have a positive sum")
             if self.held_out is not None:
@@ -77,11 +78,14 @@ class Training:
         descent, first = self.descent, self.descent.steps
         steps = np.arange(first, first - (-piece.rows // descent.batch_size), dtype=np.float64)
         lrs = self.checkpoint.factor * rate(steps)
-        outcome = descent.run(piece.model.X, piece.y, piece.weight, piece.order, piece.rows, lrs)
+        outcome = descent.run(piece.X, piece.y, piece.weight, piece.order, piece.rows, lrs)
         seen.largest, seen.norm = max(seen.largest, descent.largest), descent.norm
         if outcome == "violated":
-            piece.model._sums(self.checkpoint.parameters[:-1], self.checkpoint.parameters[-1])  # says where
-            raise ValueError(f"{piece.model.loss.name}: y or a score lies outside of the loss's domain")
+            w = self.checkpoint.parameters
+            for name, model in piece.suspects:
+                with saying(name):
+                    model._sums(w[:-1], w[-1])
+            raise ValueError("y or a score lies outside of the loss's domain")
         seen.lr = float(lrs[descent.steps - first if outcome else -1])
         if outcome == "diverged":
             self.history.stopped = "diverged"

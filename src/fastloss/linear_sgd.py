@@ -7,7 +7,8 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,7 @@ from fastloss._core import Descent, Loss
 from fastloss._history import Checkpoint, DivergenceError, History, State
 from fastloss._schedules import rates
 from fastloss._sources import Memory, given_validation
+from fastloss._streams import Blocks, Stream
 from fastloss._training import Plateau, Training
 from fastloss.sgd import updatable
 
@@ -27,8 +29,8 @@ __all__ = ["Checkpoint", "DivergenceError", "History", "State", "sgd"]
 
 def sgd(
     loss: Loss[...] | str,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Blocks,
+    y: ArrayLike | None,
     coef: NDArray[Any],
     intercept: NDArray[Any] | None = None,
     *,
@@ -72,7 +74,7 @@ def sgd(
     ----------
     loss, X, y
         As in `value_and_grad`; no loss of rows. `X` is not copied, however it is shuffled. Scale its columns: steps
-        are as long in one direction as in the other.
+        are as long in one direction as in the other. Where `y` is None, `X` is a stream: see the notes.
     coef : ndarray of float32 or float64, shape (d,)
         Where to start, and where the result goes. Steps are computed in float64, from scores in the dtype of `X`.
     intercept : ndarray of float32 or float64, shape () or (1,), optional
@@ -98,7 +100,7 @@ def sgd(
     seed : int or numpy.random.Generator, default 0
         Of the order, and of the validation rows.
     sample_weight : array_like, shape (n,), optional
-        Finite numbers with a positive sum; only their ratios count.
+        Finite numbers with a positive sum; only their ratios count, but in a stream.
     class_weight : dict or 'balanced', optional
         A factor for each label, 1 for those left out; 'balanced' is ``n / (classes * count)``.
     l2, l1 : float, default 0
@@ -148,6 +150,13 @@ def sgd(
     Two calls of 5 epochs, of which the second resumes, are one call of 10; but `early_stopping` knows the epochs of
     its own call alone, and of 'cosine' T is the number of all steps at the end of a call.
 
+    A stream is a list, or a function that returns an iterator for each epoch, or for one epoch an iterator itself,
+    of blocks ``(X, y)`` or ``(X, y, sample_weight)`` with any number of rows. One of them is held at a time, beside
+    the rows that did not fill a batch, which begin the next one: without `shuffle`, how the rows are cut into blocks
+    changes no bit of the parameters. Rows are shuffled within their block. Weights are taken as they are, since their
+    mean is not known before: twice the weight is twice the gradient. Not possible are ``class_weight='balanced'``,
+    `validation_fraction` and, unless it is a list, ``schedule='cosine'``.
+
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
 
@@ -192,11 +201,21 @@ def sgd(
         early_stopping,
     )
 
-    model = linear._Model(loss, X, y, sample_weight, 0.0, "mean")
-    _check_updatable(model, coef, intercept)
+    check = partial(_check_updatable, coef, intercept)
     here = _checkpoint(resume, coef, intercept, seed).resumed(momentum > 0, average_from is not None)
-    of_validation = here.rng if resume is None else np.random.default_rng(seed)  # the same rows as before
-    data = Memory(model, X, batch, shuffle, class_weight, validation_fraction, of_validation)
+    data: Memory | Stream
+    if y is None:
+        if sample_weight is not None or validation_fraction is not None:
+            raise ValueError(
+                "of a stream, sample_weight is the third part of a block, and validation= has rows for validation"
+            )
+        data = Stream(loss, X, batch, shuffle, class_weight, epochs, check)
+    else:
+        model = linear._Model(loss, cast(ArrayLike, X), y, sample_weight, 0.0, "mean")
+        check(model)
+        of_validation = here.rng if resume is None else np.random.default_rng(seed)  # the same rows as before
+        data = Memory(model, X, batch, shuffle, class_weight, validation_fraction, of_validation)
+    model = data.model
     held_out = data.held_out
     if validation is not None:
         held_out = given_validation(validation, model.loss, model.columns)
@@ -205,7 +224,7 @@ def sgd(
         schedule,
         power_t=power_t,
         warmup_steps=_whole("warmup_steps", warmup_steps, 0),
-        steps=here.steps + epochs * data.steps,
+        steps=None if data.steps is None else here.steps + epochs * data.steps,
         loss=model.loss,
         penalty=l1 + l2,
     )
@@ -262,7 +281,7 @@ def _limit(dtype: np.dtype[Any], *arrays: Array | None) -> float:
     return min(float(np.finfo(dtype).max) for dtype in dtypes)
 
 
-def _check_updatable(model: linear._Model, coef: Any, intercept: Any) -> None:
+def _check_updatable(coef: Any, intercept: Any, model: linear._Model) -> None:
     if updatable("coef", coef).shape != (model.columns,):
         raise ValueError(
             f"coef has shape {coef.shape}, but X has {model.columns} columns; pass shape ({model.columns},)"
