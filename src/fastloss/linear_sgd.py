@@ -83,7 +83,7 @@ def sgd(
     lr : float, callable or 'auto', default 0.01
         The learning rate, or a function of the number of the step (0, 1, ...) that returns it. 'auto' tries powers of 2
         for 32 steps or an epoch on about 1000 rows, of a stream on rows of its first block, and takes half of the one
-        that leads to the lowest objective. The trials cost some epochs of these rows.
+        that leads to the lowest objective, on as many others. The trials cost some epochs of these rows.
     schedule : {'constant', 'invscaling', 'optimal', 'adaptive', 'cosine'}
         Of step t: ``lr``; ``lr / (t + 1)**power_t``; ``1 / ((l1 + l2) * (t0 + t))``, with t0 by Bottou's heuristic,
         as in scikit-learn; ``lr``, divided by 5 where the loss does not decrease (see `tol`); ``lr / 2 * (1 +
