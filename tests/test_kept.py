@@ -70,7 +70,8 @@ def test_only_large_results_of_the_same_size():
     small = result(LEAST - 8)
     assert get_handler_name(small) == "default_allocator"
     large = result(LEAST)
-    assert get_handler_name(large) == "fastloss" and large.flags.owndata
+    assert get_handler_name(large) == "fastloss"
+    assert large.flags.owndata
     place = address(large)
     del large
     other = result(LEAST + 8)
@@ -108,7 +109,8 @@ def test_zero_keeps_nothing(kept):
 def test_resize_and_views():
     array = result(LEAST)
     array.resize(LEAST // 4, refcheck=False)
-    assert (array[: LEAST // 8] == 2).all() and (array[LEAST // 8 :] == 0).all()
+    assert (array[: LEAST // 8] == 2).all()
+    assert (array[LEAST // 8 :] == 0).all()
     view = result(LEAST)[::2]
     others = [result(LEAST) for _ in range(4)]
     for other in others:
