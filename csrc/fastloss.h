@@ -268,7 +268,7 @@ typedef struct {
 
 /* Returns 0, or why a step was not taken: FL_VIOLATED, FL_BAD_INDEX, or FL_DIVERGED for a gradient, a loss or
  * parameters that would not be finite; or FL_INTERRUPTED. The parameters are those of the
- * last step in any case. All on the calling thread: the result depends on the elements alone. */
+ * last step in any case. The result depends on the elements alone. */
 int fl_run_steps(fl_steps_call *call);
 
 /* Threads: of this thread's calls if fl_set_thread_limit was given > 0, else of fl_set_num_threads, else what

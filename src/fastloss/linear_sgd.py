@@ -215,8 +215,9 @@ def sgd(
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
 
-    A call runs on one thread but for the validation loss. Its bits depend on neither the number of threads nor, among
-    SIMD levels with fused multiply-add, the level. A step on sparse rows costs their elements and d.
+    Threads share the rows of a batch where these take more than some 32 kB: 256 rows of 100 columns, not 32. The bits
+    depend on neither the number of threads nor, among SIMD levels with fused multiply-add, the level. A step on sparse
+    rows costs their elements and d, on one thread.
 
     References
     ----------
