@@ -221,13 +221,14 @@ int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads)
     b->stride = (columns + 2 * FL_LANES) / FL_LANES * FL_LANES;
     b->margin = whole_lines((size_t)(b->per_block + FL_LANES) * size);
     b->room = MARGINS * b->margin + whole_lines(model->starts ? 0 : (size_t)b->per_block * b->row_bytes);
-    const ptrdiff_t tasks = fl_batch_tasks(b, call->batch);
+    const ptrdiff_t tasks = fl_batch_tasks(b, call->batch < call->rows ? call->batch : call->rows);
     const size_t sums = (tasks + 1) * b->stride * sizeof(double);
     b->workers = (int)clip(threads, 1, tasks);
     b->memory = malloc(sums + b->room * b->workers + 64);
     if (!b->memory)
         return 0;
     b->sums = (double *)(b->memory + (64 - (uintptr_t)b->memory % 64));
+    b->spare = b->sums + tasks * b->stride;
     b->rooms = (char *)b->sums + sums;
     memset(b->sums, 0, sums);
     b->watch = fl_watch_start();

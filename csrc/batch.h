@@ -16,7 +16,8 @@ typedef struct {
     int workers; /* that there is room for */
     size_t margin, room;
     char *memory, *rooms;
-    double *sums; /* of each task the gradient, `stride` numbers apart; and as much room behind them */
+    double *sums;  /* of each task the gradient, `stride` numbers apart */
+    double *spare; /* as much room, for the caller */
     double totals[FL_MOST_BATCH_TASKS];
     fl_watch watch; /* of worker 0 */
 } fl_batches;

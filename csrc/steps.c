@@ -169,7 +169,7 @@ int fl_run_steps(fl_steps_call *call)
     if (!fl_open_batches(&job.batches, call, is_long ? fl_num_threads() : 1))
         return FL_NO_MEMORY;
     const fl_rounds rounds = { &job, job.batches.workers, run_task, next_batch };
-    job.next = job.batches.sums + fl_batch_tasks(&job.batches, call->batch) * job.batches.stride;
+    job.next = job.batches.spare;
     call->largest = call->norm = 0;
     call->odd = 0;
     fl_run_rounds(&rounds);
