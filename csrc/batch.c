@@ -1,4 +1,5 @@
 #include "batch.h"
+#include "flow.h"
 #include "linear.h"
 #include "pack.h"
 
@@ -16,8 +17,8 @@ enum {
     LONG_ENOUGH = 4, /* rows that lie together are not copied */
 };
 
-/* What there is one of per row: padded to whole groups of lanes. */
-typedef enum { LABELS, WEIGHTS, SCORES, GRADS, MARGINS } margin;
+/* What there is one of per row, or for SCORES and, in their place or behind them, GRADS one per score. */
+typedef enum { LABELS, WEIGHTS, SCORES } margin;
 
 /* ---- where rows lie ---------------------------------------------------------------------------- */
 
@@ -111,39 +112,135 @@ static fl_matrix part_at(const fl_batches *b, const block *k, ptrdiff_t i, const
 
 /* ---- one block of rows ------------------------------------------------------------------------- */
 
-/* Adds the rows' X'g to the sums, and the sum of their losses to *total. Returns a status. */
-static int add_block(const fl_batches *b, ptrdiff_t start, ptrdiff_t n, ptrdiff_t next, char *room,
-                     double *sums, double *total)
+/* Where a worker puts what there is of a block: a margin of labels, one of weights, a margin of each score.
+ * Of one score the gradients stand behind it, of several in their place. */
+typedef struct {
+    char *labels, *weights, *scores, *grads, *copy;
+} desk;
+
+static desk desk_of(const fl_batches *b, int worker)
+{
+    char *room = b->rooms + worker * b->room;
+    const ptrdiff_t scores = b->call->scores;
+    return (desk){ room, room + b->margin, room + 2 * b->margin, room + (scores > 1 ? 2 : 3) * b->margin,
+                   room + (scores > 1 ? 2 + scores : 4) * b->margin };
+}
+
+/* Turns the scores of a loss of rows into its derivatives. They lie as `across` says, but for the strips'
+ * distance. */
+static int differentiate_rows(const fl_batches *b, const desk *at, ptrdiff_t start, ptrdiff_t n,
+                              double *total)
+{
+    const fl_steps_call *call = b->call;
+    const ptrdiff_t size = call->model.real_bytes;
+    int32_t label[FL_TILE_ROWS];
+    _Alignas(64) char value[FL_TILE_ROWS * sizeof(double)];
+    for (ptrdiff_t row = 0, rows; row < n; row += rows) {
+        const ptrdiff_t left = n - row;
+        const fl_rows scores = { at->scores + row * size, (ptrdiff_t)b->margin / size, FL_LANES };
+        int correct;
+        double sum;
+        rows = left < FL_TILE_ROWS ? left : FL_TILE_ROWS;
+        for (ptrdiff_t i = 0; i < FL_TILE_ROWS; i++)
+            label[i] = i < rows ? call->label[row_at(b, start + row + i)] : -1;
+        const fl_tile tile = { .across = 1,
+                               .valued = 1,
+                               .rows = rows,
+                               .classes = call->scores,
+                               .scores = scores,
+                               .grad = scores,
+                               .label = label,
+                               .weight = at->weights + row * size,
+                               .value = value,
+                               .correct = &correct };
+        if (call->row_kernel(&tile, call->model.constants, 1, &sum))
+            return FL_VIOLATED;
+        *total += sum;
+    }
+    return 0;
+}
+
+static int differentiate(const fl_batches *b, const desk *at, ptrdiff_t start, ptrdiff_t n, double *total)
 {
     const fl_linear_call *model = &b->call->model;
-    const fl_layout layout = model->starts ? FL_LAYOUT_sparse : FL_LAYOUT_rows;
     const ptrdiff_t size = model->real_bytes, padded = (n + FL_LANES - 1) / FL_LANES * FL_LANES;
-    const double intercept = b->call->coef[model->columns];
-    char *margins[MARGINS], *copy = room + MARGINS * b->margin;
-    const block k = open_block(b, start, n, next, copy);
-    fl_matrix x;
     double sum = 0;
-
-    for (int i = 0; i < MARGINS; i++)
-        margins[i] = room + i * b->margin;
-    for (ptrdiff_t i = 0; i < n; i += x.rows) {
-        x = part_at(b, &k, i, copy);
-        if (model->starts && !fl_rows_are_inside(model, row_at(b, start + i), x.rows))
-            return FL_BAD_INDEX;
-        b->table->forward[layout](&x, b->call->working, intercept, margins[SCORES] + i * size);
-    }
-    gather(b, model->y.data, start, n, padded, 1, margins[LABELS]);
-    gather(b, model->weight.data, start, n, padded, 0, margins[WEIGHTS]);
-    memset(margins[SCORES] + n * size, 0, (padded - n) * size); /* of weight 0 */
-    const void *in[FL_INPUTS] = { margins[LABELS], margins[SCORES], margins[WEIGHTS] };
-    void *out[FL_OUTPUTS] = { margins[GRADS], NULL };
+    gather(b, model->weight.data, start, n, padded, 0, at->weights);
+    for (ptrdiff_t k = 0; k < b->call->scores; k++)
+        memset(at->scores + k * b->margin + n * size, 0, (padded - n) * size); /* of weight 0 */
+    if (b->call->row_kernel)
+        return differentiate_rows(b, at, start, n, total);
+    gather(b, model->y.data, start, n, padded, 1, at->labels);
+    const void *in[FL_INPUTS] = { at->labels, at->scores, at->weights };
+    void *out[FL_OUTPUTS] = { at->grads, NULL };
     if (model->kernel(padded, in, FL_LANES, 0, out, model->constants, 1, &sum))
         return FL_VIOLATED;
     *total += sum;
+    return 0;
+}
+
+static double real_at(const char *x, ptrdiff_t size)
+{
+    return size == 8 ? *(const double *)x : (double)*(const float *)x;
+}
+
+static void put_real(char *to, ptrdiff_t size, double x)
+{
+    if (size == 8)
+        *(double *)to = x;
+    else
+        *(float *)to = (float)x;
+}
+
+/* Of an importance-aware step the row, and 1, becomes what the step multiplies by the rate. */
+static void scale_row(const fl_steps_call *call, double rate, double plain, const desk *at, double *row)
+{
+    const ptrdiff_t size = call->model.real_bytes, n = call->model.columns + !!call->fit_intercept;
+    const double score = real_at(at->scores, size);
+    double square = 0;
+    for (ptrdiff_t j = 0; j < n; j++)
+        square += row[j] * row[j];
+    const double speed = rate * square, time = speed * real_at(at->weights, size);
+    const double end = fl_flow(call->slope, call->slope_constants, real_at(at->labels, size), score, time);
+    const double g = time == 0 ? plain : (score - end) / speed;
+    for (ptrdiff_t j = 0; j < n; j++)
+        row[j] *= g;
+}
+
+/* Adds the rows' X'g to the sums, and the sum of their losses to *total. Returns a status. */
+static int add_block(const fl_batches *b, const desk *at, ptrdiff_t start, ptrdiff_t n, ptrdiff_t next,
+                     double *sums, double *total)
+{
+    const fl_steps_call *call = b->call;
+    const fl_linear_call *model = &call->model;
+    const fl_layout layout = model->starts ? FL_LAYOUT_sparse : FL_LAYOUT_rows;
+    const ptrdiff_t size = model->real_bytes, columns = model->columns;
+    const block k = open_block(b, start, n, next, at->copy);
+    fl_matrix x;
+
     for (ptrdiff_t i = 0; i < n; i += x.rows) {
-        x = part_at(b, &k, i, copy);
-        b->table->backward[layout](&x, margins[GRADS] + i * size, NULL, sums);
+        x = part_at(b, &k, i, at->copy);
+        if (model->starts && !fl_rows_are_inside(model, row_at(b, start + i), x.rows))
+            return FL_BAD_INDEX;
+        for (ptrdiff_t s = 0; s < call->scores; s++)
+            b->table->forward[layout](&x, (const char *)call->working + s * b->apart * size,
+                                      call->coef[call->scores * columns + s],
+                                      at->scores + s * b->margin + i * size);
     }
+    const int status = differentiate(b, at, start, n, total);
+    if (status)
+        return status;
+    const double plain = call->slope ? real_at(at->grads, size) : 0;
+    if (plain != 0)
+        put_real(at->grads, size, 1); /* then the sums will be the row */
+    for (ptrdiff_t i = 0; i < n; i += x.rows) {
+        x = part_at(b, &k, i, at->copy);
+        for (ptrdiff_t s = 0; s < call->scores; s++, x.ahead = 0)
+            b->table->backward[layout](&x, at->grads + s * b->margin + i * size, NULL,
+                                       sums + s * (columns + 1));
+    }
+    if (plain != 0)
+        scale_row(call, call->rates[start], plain, at, sums);
     return 0;
 }
 
@@ -158,7 +255,8 @@ ptrdiff_t fl_batch_tasks(const fl_batches *b, ptrdiff_t n)
     const ptrdiff_t most =
         b->call->model.starts ? 1 : clip(MOST_SUMS / b->stride, FEW_TASKS, FL_MOST_BATCH_TASKS);
     ptrdiff_t tasks = 1;
-    while (tasks < most && n / tasks >= 2 * TASK_ROWS && n * b->row_bytes / tasks > BLOCK_BYTES)
+    while (tasks < most && n / tasks >= 2 * TASK_ROWS &&
+           n * b->row_bytes * b->call->scores / tasks > BLOCK_BYTES)
         tasks *= 2;
     return tasks;
 }
@@ -168,13 +266,13 @@ int fl_run_batch_task(fl_batches *b, ptrdiff_t first, ptrdiff_t n, ptrdiff_t tas
     const fl_steps_call *call = b->call;
     const ptrdiff_t tasks = fl_batch_tasks(b, n), start = first + n * task / tasks,
                     end = first + n * (task + 1) / tasks, next_batch = start + call->batch;
+    const desk at = desk_of(b, worker);
     double *sums = b->sums + task * b->stride, total = 0;
     int status = 0;
     memset(sums, 0, b->stride * sizeof *sums);
     for (ptrdiff_t i = start, n_block; i < end && !status; i += n_block) {
         n_block = clip(end - i, 0, b->per_block);
-        status = add_block(b, i, n_block, i + n_block < end ? i + n_block : next_batch,
-                           b->rooms + worker * b->room, sums, &total);
+        status = add_block(b, &at, i, n_block, i + n_block < end ? i + n_block : next_batch, sums, &total);
         if (!worker && !status && fl_watch_interrupted(&b->watch, call->model.interrupted))
             status = FL_INTERRUPTED;
     }
@@ -215,12 +313,14 @@ int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads)
     b->step = strides ? strides[0] : columns * size;
     b->direct = is_direct(model);
     b->row_bytes = columns * size;
-    b->per_block = model->starts
-                       ? MOST_ROWS
-                       : clip(BLOCK_BYTES / clip(b->row_bytes, 1, BLOCK_BYTES), FEWEST_ROWS, MOST_ROWS);
-    b->stride = (columns + 2 * FL_LANES) / FL_LANES * FL_LANES;
+    b->apart = (columns + FL_LANES - 1) / FL_LANES * FL_LANES;
+    const ptrdiff_t most = b->row_bytes > call->scores * size ? b->row_bytes : call->scores * size;
+    b->per_block =
+        model->starts ? MOST_ROWS : clip(BLOCK_BYTES / clip(most, 1, BLOCK_BYTES), FEWEST_ROWS, MOST_ROWS);
+    b->stride = (call->scores * (columns + 1) + 2 * FL_LANES) / FL_LANES * FL_LANES;
     b->margin = whole_lines((size_t)(b->per_block + FL_LANES) * size);
-    b->room = MARGINS * b->margin + whole_lines(model->starts ? 0 : (size_t)b->per_block * b->row_bytes);
+    b->room =
+        (3 + call->scores) * b->margin + whole_lines(model->starts ? 0 : (size_t)b->per_block * b->row_bytes);
     const ptrdiff_t tasks = fl_batch_tasks(b, call->batch < call->rows ? call->batch : call->rows);
     const size_t sums = (tasks + 1) * b->stride * sizeof(double);
     b->workers = (int)clip(threads, 1, tasks);
@@ -232,7 +332,7 @@ int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads)
     b->rooms = (char *)b->sums + sums;
     memset(b->sums, 0, sums);
     b->watch = fl_watch_start();
-    if (model->starts || b->per_block * b->row_bytes > BLOCK_BYTES)
+    if (model->starts || b->per_block * most > BLOCK_BYTES)
         b->watch.every = 1; /* a block may take long */
     return 1;
 }

@@ -13,8 +13,9 @@ typedef struct {
     const fl_table *table;
     int direct; /* the kernels can read X where it lies */
     ptrdiff_t lengths[2], step, row_bytes, per_block, stride;
-    int workers; /* that there is room for */
-    size_t margin, room;
+    ptrdiff_t apart;     /* from one score's coefficients, of `working`, to the next's */
+    int workers;         /* that there is room for */
+    size_t margin, room; /* margin: what there is one of per row, padded to whole groups of lanes */
     char *memory, *rooms;
     double *sums;  /* of each task the gradient, `stride` numbers apart */
     double *spare; /* as much room, for the caller */
@@ -28,8 +29,8 @@ int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads);
 /* Of a batch of n rows; fixed by these alone. */
 ptrdiff_t fl_batch_tasks(const fl_batches *b, ptrdiff_t n);
 
-/* Sets the task's sums to its rows' X'g and, behind it, the sum of g; and its total to that of the losses.
- * Returns a status. */
+/* Sets the task's sums, for each score, to its rows' X'g and, behind it, the sum of g; and its total to that
+ * of the losses. Returns a status. */
 int fl_run_batch_task(fl_batches *b, ptrdiff_t first, ptrdiff_t n, ptrdiff_t task, int worker);
 
 /* The sums of all tasks of such a batch, in the first one's place, and what it returns of their totals. */

@@ -82,20 +82,21 @@ static ptrdiff_t move(rule r, ptrdiff_t n, const double *w, const double *g, dou
     return odd;
 }
 
-static void keep(fl_steps_call *call, const double *next)
+static void keep(const fl_batches *batches, fl_steps_call *call, const double *next)
 {
-    const ptrdiff_t columns = call->model.columns;
-    memcpy(call->coef, next, (columns + 1) * sizeof *next);
-    if (call->model.real_bytes == 8)
-        memcpy(call->working, next, columns * sizeof *next);
-    else
-        for (ptrdiff_t j = 0; j < columns; j++)
-            ((float *)call->working)[j] = (float)next[j];
+    const ptrdiff_t columns = call->model.columns, n = call->scores * (columns + 1);
+    memcpy(call->coef, next, n * sizeof *next);
+    for (ptrdiff_t s = 0; s < call->scores; s++, next += columns)
+        if (call->model.real_bytes == 8)
+            memcpy((double *)call->working + s * batches->apart, next, columns * sizeof *next);
+        else
+            for (ptrdiff_t j = 0; j < columns; j++)
+                ((float *)call->working)[s * batches->apart + j] = (float)next[j];
     call->steps++;
     if (call->average && call->steps > call->average_from) {
         const double share = 1 / (double)(call->steps - call->average_from);
-        for (ptrdiff_t j = 0; j <= columns; j++)
-            call->average[j] += share * (next[j] - call->average[j]);
+        for (ptrdiff_t j = 0; j < n; j++)
+            call->average[j] += share * (call->coef[j] - call->average[j]);
     }
 }
 
@@ -117,28 +118,34 @@ static ptrdiff_t rows_of(const fl_steps_call *call, ptrdiff_t batch)
 /* From the sums of the batch's tasks. A step that is not finite is not taken. */
 static int take_step(steps_job *job, fl_steps_call *call)
 {
-    const ptrdiff_t columns = call->model.columns, n = rows_of(call, job->batch);
+    const ptrdiff_t columns = call->model.columns, scores = call->scores, n = rows_of(call, job->batch);
     const double total = fl_add_up_batch(&job->batches, n), rate = call->rates[job->batch];
     double *sums = job->batches.sums, *velocity = call->velocity;
-    if (!call->fit_intercept)
-        sums[columns] = 0;
-    const extent g = measure(sums, columns + 1, 1 / (double)n);
+    for (ptrdiff_t s = 0; s < scores && !call->fit_intercept; s++)
+        sums[s * (columns + 1) + columns] = 0;
+    const extent g = measure(sums, scores * (columns + 1), 1 / (double)n);
     call->norm = g.norm;
     call->largest = g.largest > call->largest ? g.largest : call->largest;
     if (!g.finite || !(fabs(total) <= DBL_MAX)) {
-        call->odd = count_odd(sums, columns + 1) + count_odd(&total, 1);
+        call->odd = count_odd(sums, scores * (columns + 1)) + count_odd(&total, 1);
         return FL_DIVERGED;
     }
     const double clip = g.norm > call->clip_norm ? call->clip_norm / g.norm : 1;
-    rule r = { rate, clip, call->l2, rate * call->l1, call->momentum, call->limit, call->nesterov };
-    call->odd = move(r, columns, call->coef, sums, velocity, job->next);
-    r.l2 = r.cut = 0; /* of the intercept */
-    call->odd += move(r, 1, call->coef + columns, sums + columns, velocity ? velocity + columns : NULL,
-                      job->next + columns);
+    const rule of_intercept = { rate, clip, 0, 0, call->momentum, call->limit, call->nesterov };
+    rule r = of_intercept;
+    r.l2 = call->l2;
+    r.cut = rate * call->l1;
+    for (ptrdiff_t s = 0; s < scores; s++, sums += columns + 1) {
+        const ptrdiff_t coef = s * columns, b = scores * columns + s;
+        call->odd +=
+            move(r, columns, call->coef + coef, sums, velocity ? velocity + coef : NULL, job->next + coef);
+        call->odd += move(of_intercept, 1, call->coef + b, sums + columns, velocity ? velocity + b : NULL,
+                          job->next + b);
+    }
     if (call->odd)
         return FL_DIVERGED;
     job->loss = fl_total_add(job->loss, (fl_total){ total, 0 });
-    keep(call, job->next);
+    keep(&job->batches, call, job->next);
     return 0;
 }
 
@@ -165,7 +172,8 @@ int fl_run_steps(fl_steps_call *call)
 {
     steps_job job = { .call = call, .batch = -1 };
     const fl_linear_call *model = &call->model;
-    const int is_long = !model->starts && call->rows * model->columns * model->real_bytes >= LONG;
+    const int is_long =
+        !model->starts && call->rows * model->columns * model->real_bytes * call->scores >= LONG;
     if (!fl_open_batches(&job.batches, call, is_long ? fl_num_threads() : 1))
         return FL_NO_MEMORY;
     const fl_rounds rounds = { &job, job.batches.workers, run_task, next_batch };

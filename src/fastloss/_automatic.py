@@ -22,7 +22,7 @@ def automatic_rate(
     Bottou's programs find theirs like this. So many steps at a rate beyond the curvature lead up, or to infinity. The
     half is for rows that the sample has not.
     """
-    y = np.require(sample.y, sample.dtype, ["C", "A"])
+    y = sample.targets()
     weight = None if sample.weight is None else sample.weight.astype(sample.dtype)
 
     def objective(lr: float) -> float:
@@ -32,10 +32,10 @@ def automatic_rate(
         for _ in range(-(-STEPS // each)):
             if descent.run(sample.X, y, weight, None, sample.rows, np.full(each, lr)):
                 return np.inf
-        w = there.parameters
+        coef, intercept = sample.split("parameters", there.parameters, True)
         with np.errstate(all="ignore"):
-            penalty = l2 / 2 * float(w[:-1] @ w[:-1]) + l1 * float(np.abs(w[:-1]).sum())
-        found = sample._sums(w[:-1], w[-1])[0] / sample.rows + penalty
+            penalty = l2 / 2 * float(np.vdot(coef, coef)) + l1 * float(np.abs(coef).sum())
+        found = sample._sums(coef, intercept)[0] / sample.rows + penalty
         return found if np.isfinite(found) else np.inf
 
     with np.errstate(all="ignore"):

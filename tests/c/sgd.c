@@ -17,7 +17,7 @@ typedef struct {
 static void *run(void *to)
 {
     fit *f = to;
-    fl_steps_call call = { .order = order, .rows = ROWS, .batch = BATCH, .rates = rates };
+    fl_steps_call call = { .scores = 1, .order = order, .rows = ROWS, .batch = BATCH, .rates = rates };
     *f = (fit){ .loss = 0 };
     call.model = (fl_linear_call){ .kernel = fl_kernels(8)->loss[FL_LOSS_logistic][FL_PASS_sum_grad],
                                    .real_bytes = 8,
