@@ -12,7 +12,7 @@ import pytest
 from processes import run
 
 import fastloss as fl
-from fastloss.linear import DivergenceError, History, sgd
+from fastloss.linear import Checkpoint, DivergenceError, History, sgd
 
 
 def problem(rows=97, columns=7, dtype=np.float64, seed=0):
@@ -482,6 +482,55 @@ assert history.interrupted and coef[0] > 0.01 and history.steps > 0, (history, c
         )
 
 
+# ---- going on -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"shuffle": "blocks", "batch_size": 10, "momentum": 0.9, "average": 12},
+        {"shuffle": "rows", "schedule": "adaptive", "tol": 0.05, "n_iter_no_change": 1, "lr": 0.3},
+        {"shuffle": "rows", "schedule": "invscaling", "validation_fraction": 0.3, "dtype": np.float32},
+    ],
+)
+def test_two_calls_are_one(options):
+    X, y = problem(dtype=options.get("dtype", np.float64))
+    whole, *wanted = fit("logistic", X, y, epochs=8, **options)
+    first, coef, intercept = fit("logistic", X, y, epochs=3, **options)
+    checkpoint = pickle.loads(pickle.dumps(first.checkpoint))
+    options.pop("dtype", None)
+    options = {"tol": None, "shuffle": None, **options}
+    second = sgd("logistic", X, y, coef, intercept, epochs=5, resume=checkpoint, **options)
+    np.testing.assert_array_equal(coef, wanted[0])
+    np.testing.assert_array_equal(intercept, wanted[1])
+    assert first.loss + second.loss == whole.loss
+    assert first.validation_loss + second.validation_loss == whole.validation_loss
+    assert second.steps == whole.steps
+    assert checkpoint.steps == first.steps  # the checkpoint can be used again
+
+
+def test_going_on_with_other_rows():
+    X, y = problem(200)
+    _, *wanted = fit("logistic", X, y, epochs=1, batch_size=10, momentum=0.9)
+    history, coef, intercept = fit("logistic", X[:130], y[:130], epochs=1, batch_size=10, momentum=0.9)
+    options = {"epochs": 1, "batch_size": 10, "momentum": 0.9, "shuffle": None}
+    sgd("logistic", X[130:].copy("F"), y[130:], coef, intercept, resume=history.checkpoint, **options)
+    np.testing.assert_array_equal(coef, wanted[0])
+
+
+def test_momentum_and_average_may_begin_later():
+    X, y = problem()
+    history, coef, intercept = fit("logistic", X, y, batch_size=10)
+    options = {"shuffle": None, "batch_size": 10, "epochs": 1, "lr": 0.01, "momentum": 0.9, "average": 30}
+    begun, again = coef.copy(), intercept.copy()
+    history = sgd("logistic", X, y, coef, intercept, resume=history.checkpoint, **options)
+    options["average"] = True
+    sgd("logistic", X, y, begun, again, **options)
+    np.testing.assert_array_equal(coef, begun)
+    assert history.checkpoint.velocity.shape == history.checkpoint.average.shape == (8,)
+
+
 # ---- errors ---------------------------------------------------------------------------------------------
 
 
@@ -528,6 +577,8 @@ assert history.interrupted and coef[0] > 0.01 and history.steps > 0, (history, c
         ({"validation": (np.ones((3, 2)), np.ones(3)), "validation_fraction": 0.5}, ValueError, "pass either"),
         ({"validation_fraction": 1.0}, ValueError, "validation_fraction must lie strictly between 0 and 1"),
         ({"validation_fraction": 0.01}, ValueError, "leaves no rows on one side"),
+        ({"resume": 3}, TypeError, "resume must be the checkpoint of a History, got 3"),
+        ({"resume": Checkpoint(np.zeros(4), None, None, None)}, ValueError, "resume has 3 coefficients, but coef 2"),
     ],
 )  # fmt: skip
 def test_errors(change, error, message):

@@ -290,8 +290,6 @@ def linear_pass(
     vector_intercept: float = 0.0,
 ) -> tuple[float, _Array, float]: ...
 class Descent:
-    coef: NDArray[np.float64]
-    average: NDArray[np.float64] | None
     batch_size: int
     steps: int
     loss: float
@@ -301,12 +299,13 @@ class Descent:
     def __init__(
         self,
         loss: Loss[...],
-        X: _Array | tuple[_Array, ...],
-        y: _Array,
-        weight: _Array | None,
-        coef: _Array,
+        parameters: _Array,
         working: _Array,
         *,
+        velocity: _Array | None,
+        average: _Array | None,
+        average_from: int,
+        steps: int,
         batch_size: int,
         fit_intercept: bool,
         l2: float,
@@ -314,11 +313,16 @@ class Descent:
         momentum: float,
         nesterov: bool,
         clip_norm: float,
-        average_from: int | None,
         limit: float,
     ) -> None: ...
-    def epoch(
-        self, order: NDArray[np.int64] | None, rows: int, rates: NDArray[np.float64]
+    def run(
+        self,
+        X: _Array | tuple[_Array, ...],
+        y: _Array,
+        weight: _Array | None,
+        order: NDArray[np.int64] | None,
+        rows: int,
+        rates: NDArray[np.float64],
     ) -> str | None: ...
 
 def sgd_update(

@@ -520,4 +520,4 @@ def _narrowed(grad: Array, coef: Array) -> Array:
         return grad.astype(np.float32) if _is_single(coef) else grad
 
 
-from fastloss.linear_sgd import DivergenceError, History, sgd  # noqa: E402, F401 - built on the model above
+from fastloss.linear_sgd import Checkpoint, DivergenceError, History, sgd  # noqa: E402, F401 - built on the model above

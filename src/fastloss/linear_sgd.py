@@ -1,107 +1,36 @@
 """Stochastic gradient descent on linear models, in place."""
 
-# ruff: noqa: N803, N806 - X is the field's name
+# ruff: noqa: N803 - X is the field's name
 
 from __future__ import annotations
 
 import operator
-import time
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastloss import linear
-from fastloss._arguments import Array, refuse_weight
-from fastloss._checks import fraction, nonnegative, positive
+from fastloss._arguments import Array
+from fastloss._checks import nonnegative, positive
 from fastloss._core import Descent, Loss
-from fastloss._schedules import Rates, rates
+from fastloss._history import Checkpoint, DivergenceError, History, State
+from fastloss._schedules import rates
+from fastloss._sources import Memory, given_validation
+from fastloss._streams import Blocks, Stream
+from fastloss._training import Plateau, Training
 from fastloss.sgd import updatable
 
-SMALLEST_RATE = 1e-6  # to which "adaptive" divides; as in scikit-learn
-
-
-@dataclass(repr=False)
-class History:
-    """What `sgd` saw, a number per complete epoch in each list.
-
-    Attributes
-    ----------
-    learning_rate : list of float
-        Of the epoch's last step.
-    loss : list of float
-        The weighted mean of the rows' losses, without penalty, each before the step that it led to.
-    validation_loss : list of float
-        The mean loss of the validation rows behind the epoch; empty without such rows.
-    grad_norm, largest_grad : list of float
-        The norm of the last batch's gradient, before clipping; the largest component of any batch's, in magnitude.
-    nonfinite : list of int
-        Components of a gradient, losses or parameters that were not finite: 0, but where `DivergenceError` was raised.
-    seconds : list of float
-        The time that the epoch took, with its validation.
-    steps : int
-        All steps.
-    best_epoch : int or None
-        The epoch, counted from 0, whose parameters `early_stopping` has restored.
-    stopped : str
-        Why the end came: 'epochs', 'tol', 'callback', 'interrupted' or 'diverged'.
-    """
-
-    learning_rate: list[float] = field(default_factory=list)
-    loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    grad_norm: list[float] = field(default_factory=list)
-    largest_grad: list[float] = field(default_factory=list)
-    nonfinite: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    steps: int = 0
-    best_epoch: int | None = None
-    stopped: str = "epochs"
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C ended the work."""
-        return self.stopped == "interrupted"
-
-    def __repr__(self) -> str:
-        loss = f", loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g}" if self.loss else ""
-        validation = f", validation {self.validation_loss[-1]:.6g}" if self.validation_loss else ""
-        return f"<History of {len(self.loss)} epochs, stopped: {self.stopped}{loss}{validation}>"
-
-
-@dataclass(frozen=True)
-class State:
-    """What a callback gets behind each epoch: the parameters, up to date, and the history so far."""
-
-    epoch: int
-    coef: NDArray[Any]
-    intercept: NDArray[Any] | None
-    history: History
-
-
-class DivergenceError(FloatingPointError):
-    """The loss, its gradient or the parameters were about to leave the finite numbers.
-
-    Attributes
-    ----------
-    history : History
-        Of the epochs before, and of the one that ended so.
-    """
-
-    def __init__(self, message: str, history: History) -> None:
-        super().__init__(message)
-        self.history = history
-
-    def __reduce__(self) -> Any:
-        return type(self), (*self.args, self.history)
+__all__ = ["Checkpoint", "DivergenceError", "History", "State", "sgd"]
 
 
 def sgd(
     loss: Loss[...] | str,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Blocks,
+    y: ArrayLike | None,
     coef: NDArray[Any],
     intercept: NDArray[Any] | None = None,
     *,
@@ -127,6 +56,7 @@ def sgd(
     validation_fraction: float | None = None,
     early_stopping: bool = False,
     callback: Callable[[State], Any] | None = None,
+    resume: Checkpoint | None = None,
 ) -> History:
     """Fit a linear model by stochastic gradient descent; `coef` and `intercept` are updated in place.
 
@@ -144,7 +74,7 @@ def sgd(
     ----------
     loss, X, y
         As in `value_and_grad`; no loss of rows. `X` is not copied, however it is shuffled. Scale its columns: steps
-        are as long in one direction as in the other.
+        are as long in one direction as in the other. Where `y` is None, `X` is a stream: see the notes.
     coef : ndarray of float32 or float64, shape (d,)
         Where to start, and where the result goes. Steps are computed in float64, from scores in the dtype of `X`.
     intercept : ndarray of float32 or float64, shape () or (1,), optional
@@ -170,7 +100,7 @@ def sgd(
     seed : int or numpy.random.Generator, default 0
         Of the order, and of the validation rows.
     sample_weight : array_like, shape (n,), optional
-        Finite numbers with a positive sum; only their ratios count.
+        Finite numbers with a positive sum; only their ratios count, but in a stream.
     class_weight : dict or 'balanced', optional
         A factor for each label, 1 for those left out; 'balanced' is ``n / (classes * count)``.
     l2, l1 : float, default 0
@@ -196,6 +126,11 @@ def sgd(
         Watch the validation loss, and restore the parameters with the lowest.
     callback : callable, optional
         Called with a `State` behind each epoch; if it returns True, the work ends. An exception of its own passes.
+    resume : Checkpoint, optional
+        ``history.checkpoint`` of a call before, which this one continues, on the same rows or others: parameters,
+        velocity, average, number of the step and random generator are those that it had at the end. `coef` and
+        `intercept` are then only where the result goes. With the same `seed`, an integer, the rows of
+        `validation_fraction` are the same.
 
     Returns
     -------
@@ -212,6 +147,16 @@ def sgd(
 
     Notes
     -----
+    Two calls of 5 epochs, of which the second resumes, are one call of 10; but `early_stopping` knows the epochs of
+    its own call alone, and of 'cosine' T is the number of all steps at the end of a call.
+
+    A stream is a list, or a function that returns an iterator for each epoch, or for one epoch an iterator itself,
+    of blocks ``(X, y)`` or ``(X, y, sample_weight)`` with any number of rows. One of them is held at a time, beside
+    the rows that did not fill a batch, which begin the next one: without `shuffle`, how the rows are cut into blocks
+    changes no bit of the parameters. Rows are shuffled within their block. Weights are taken as they are, since their
+    mean is not known before: twice the weight is twice the gradient. Not possible are ``class_weight='balanced'``,
+    `validation_fraction` and, unless it is a list, ``schedule='cosine'``.
+
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
 
@@ -236,200 +181,88 @@ def sgd(
     >>> len(history.loss)
     500
     """
-    model = linear._Model(loss, X, y, sample_weight, 0.0, "mean")
-    _check_updatable(model, coef, intercept)
-    if tol is not None:
-        tol = nonnegative(tol=tol)
     if not 0 <= nonnegative(momentum=momentum) < 1:
         raise ValueError(f"momentum must lie in [0, 1), got {momentum!r}")
     if nesterov and not momentum:
         raise ValueError("nesterov needs momentum > 0")
     if early_stopping and validation is None and validation_fraction is None:
         raise ValueError("early_stopping needs validation= or validation_fraction=")
+    if validation is not None and validation_fraction is not None:
+        raise ValueError("pass either validation or validation_fraction")
     if schedule == "adaptive" and tol is None:
         raise ValueError("schedule='adaptive' needs tol, by which it knows that the loss does not decrease")
     l1, l2 = nonnegative(l1=l1), nonnegative(l2=l2)
-    epochs, batch = _whole("epochs", epochs), _whole("batch_size", batch_size)
-    rng = np.random.default_rng(seed)
+    epochs, batch = _whole("epochs", epochs), min(_whole("batch_size", batch_size), sys.maxsize // 2)
+    average_from = None if average is False else 0 if average is True else _whole("average", average, 0)
+    plateau = Plateau(
+        None if tol is None else nonnegative(tol=tol),
+        _whole("n_iter_no_change", n_iter_no_change),
+        schedule == "adaptive",
+        early_stopping,
+    )
 
-    weight = _weights(model, class_weight)
-    rows, held_out = _held_out(model, X, weight, validation, validation_fraction, rng)
-    used = model.rows if rows is None else len(rows)
-    orders = _Orders(shuffle, rows, used, batch, rng)
+    check = partial(_check_updatable, coef, intercept)
+    here = _checkpoint(resume, coef, intercept, seed).resumed(momentum > 0, average_from is not None)
+    data: Memory | Stream
+    if y is None:
+        if sample_weight is not None or validation_fraction is not None:
+            raise ValueError(
+                "of a stream, sample_weight is the third part of a block, and validation= has rows for validation"
+            )
+        data = Stream(loss, X, batch, shuffle, class_weight, epochs, check)
+    else:
+        model = linear._Model(loss, cast(ArrayLike, X), y, sample_weight, 0.0, "mean")
+        check(model)
+        of_validation = here.rng if resume is None else np.random.default_rng(seed)  # the same rows as before
+        data = Memory(model, X, batch, shuffle, class_weight, validation_fraction, of_validation)
+    model = data.model
+    held_out = data.held_out
+    if validation is not None:
+        held_out = given_validation(validation, model.loss, model.columns)
     rate = rates(
         lr,
         schedule,
         power_t=power_t,
         warmup_steps=_whole("warmup_steps", warmup_steps, 0),
-        steps=epochs * -(-used // batch),
+        steps=None if data.steps is None else here.steps + epochs * data.steps,
         loss=model.loss,
         penalty=l1 + l2,
     )
-    start = np.hstack([coef, 0.0 if intercept is None else intercept]).astype(np.float64)
     descent = Descent(
         model.loss,
-        model.X,
-        np.require(model.y, model.dtype, ["C", "A"]),
-        None if weight is None else _normalised(weight, rows).astype(model.dtype),
-        start,
-        model.working(coef),
-        batch_size=min(batch, used),
+        here.parameters,
+        model.working(here.parameters[:-1]),
+        velocity=here.velocity,
+        average=here.average,
+        average_from=average_from or 0,
+        steps=here.steps,
+        batch_size=batch,
         fit_intercept=intercept is not None,
         l2=l2,
         l1=l1,
         momentum=float(momentum),
         nesterov=bool(nesterov),
         clip_norm=np.inf if clip_norm is None else positive(clip_norm=clip_norm),
-        average_from=None if average is False else 0 if average is True else _whole("average", average, 0),
         limit=_limit(model.dtype, coef, intercept),
     )
-    training = _Training(model, descent, start, coef, intercept, held_out, early_stopping)
-    plateau = _Plateau(
-        tol, _whole("n_iter_no_change", n_iter_no_change), schedule == "adaptive", early_stopping
-    )
+    training = Training(descent, here, coef, intercept, held_out, early_stopping)
+    history = training.history
     try:
         for epoch in range(epochs):
-            rows_of_steps = orders.draw()
-            training.run_epoch(rows_of_steps, used, rate, plateau.factor)
+            training.run_epoch(data.pieces(here.rng), rate)
             if callback is not None:
                 training.publish()
-                if callback(State(epoch, coef, intercept, training.history)):
-                    training.history.stopped = "callback"
+                if callback(State(epoch, coef, intercept, history)):
+                    history.stopped = "callback"
                     break
-            if plateau.is_over(training.watched, training.history.learning_rate[-1]):
-                training.history.stopped = "tol"
+            if plateau.is_reached(here, training.watched, history.learning_rate[-1]):
+                history.stopped = "tol"
                 break
     except KeyboardInterrupt:
-        training.history.stopped = "interrupted"
+        history.stopped = "interrupted"
     finally:
         training.publish()
-    return training.history
-
-
-class _Training:
-    """The epochs, what is written down of them, and what the caller's arrays get."""
-
-    def __init__(
-        self,
-        model: linear._Model,
-        descent: Descent,
-        start: Array,
-        coef: Array,
-        intercept: Array | None,
-        held_out: linear._Model | None,
-        early_stopping: bool,
-    ) -> None:
-        self.model, self.descent, self.start, self.held_out = model, descent, start, held_out
-        self.coef, self.intercept, self.early_stopping = coef, intercept, early_stopping
-        self.history = History()
-        self.watched = self.lowest = np.inf
-        self.kept: Array | None = None  # instead of where the last step led
-
-    @property
-    def parameters(self) -> Array:
-        return self.descent.coef if self.descent.average is None else self.descent.average
-
-    def publish(self) -> None:
-        found = self.parameters if self.kept is None else self.kept
-        self.coef[...] = found[:-1]
-        if self.intercept is not None:
-            self.intercept[...] = found[-1]
-        self.history.steps = self.descent.steps
-
-    def run_epoch(self, order: Array | None, used: int, rate: Rates, factor: float) -> None:
-        began, first, batch = time.perf_counter(), self.descent.steps, self.descent.batch_size
-        lrs = factor * rate(np.arange(first, first - (-used // batch), dtype=np.float64))
-        try:
-            outcome = self.descent.epoch(order, used, lrs)
-            if outcome == "violated":
-                self.model._sums(self.descent.coef[:-1], self.descent.coef[-1])  # which says where
-                raise ValueError(f"{self.model.loss.name}: y or a score lies outside of the loss's domain")
-            if outcome == "diverged":
-                self._diverge(lrs[self.descent.steps - first], time.perf_counter() - began)
-            if self.held_out is not None:
-                found = self.held_out._sums(self.parameters[:-1], self.parameters[-1])[0]
-                self.history.validation_loss.append(found)
-        except (ValueError, MemoryError):
-            self.kept = self.start
-            raise
-        loss = self.descent.loss / used
-        self.watched = self.history.validation_loss[-1] if self.early_stopping else loss
-        if self.early_stopping and self.watched < self.lowest:
-            self.lowest, self.kept = self.watched, self.parameters.copy()
-            self.history.best_epoch = len(self.history.loss)
-        self._write_down(float(lrs[-1]), loss, time.perf_counter() - began)
-
-    def _write_down(self, lr: float, loss: float, seconds: float) -> None:
-        history, descent = self.history, self.descent
-        history.learning_rate.append(lr)
-        history.loss.append(loss)
-        history.grad_norm.append(descent.norm)
-        history.largest_grad.append(descent.largest)
-        history.nonfinite.append(descent.odd)
-        history.seconds.append(seconds)
-
-    def _diverge(self, lr: float, seconds: float) -> None:
-        step, self.history.stopped = self.descent.steps, "diverged"
-        self._write_down(float(lr), np.nan, seconds)
-        advice = (
-            f"lr was {lr:.3g}: lower it, scale the columns of X, or pass clip_norm="
-            if step
-            else "that was the first step: look for inf, NaN and huge numbers in X and y, or lower lr"
-        )
-        raise DivergenceError(
-            f"step {step} would have led to a loss, gradient or parameters that are not finite "
-            f"({self.descent.odd} numbers), and was not taken; {advice}",
-            self.history,
-        )
-
-
-class _Plateau:
-    """Whether the loss has stopped to decrease, and by what the learning rate has been divided so far."""
-
-    def __init__(self, tol: float | None, patience: int, divides: bool, may_rise: bool) -> None:
-        self.tol, self.patience, self.divides, self.may_rise = tol, patience, divides, may_rise
-        self.factor, self.lowest, self.idle = 1.0, np.inf, 0
-        self.first: float | None = None
-
-    def is_over(self, loss: float, lr: float) -> bool:
-        if self.tol is None:
-            return False
-        self.first = loss if self.first is None else self.first
-        self.idle = 0 if loss < self.lowest - self.tol else self.idle + 1
-        self.lowest = min(self.lowest, loss)
-        if self.idle < self.patience:
-            return False
-        if self.divides and lr > SMALLEST_RATE:
-            self.factor, self.idle = self.factor / 5, 0
-            return False
-        return self.may_rise or loss <= self.first + abs(self.first)  # else it diverges: nothing is found yet
-
-
-class _Orders:
-    """The order of the rows in each epoch."""
-
-    def __init__(self, shuffle: str | None, rows: Array | None, used: int, batch: int, rng: Any) -> None:
-        if shuffle not in ("blocks", "rows", None):
-            raise ValueError(f"shuffle must be 'blocks', 'rows' or None, got {shuffle!r}")
-        self.shuffle, self.rows, self.used, self.rng = shuffle, rows, used, rng
-        self.block, self.within = max(8, batch // 4), batch < 32
-
-    def draw(self) -> Array | None:
-        """Return int64 indices of rows, or None for all as they lie."""
-        if self.shuffle is None:
-            return self.rows
-        if self.shuffle == "rows":
-            order: Array = self.rng.permutation(self.used)
-        else:
-            starts = self.rng.permutation(-(-self.used // self.block)) * self.block
-            within = self.rng.permutation(self.block) if self.within else np.arange(self.block)
-            order = np.add.outer(starts, within).ravel()
-            order = order if self.used % self.block == 0 else order[order < self.used]
-        chosen: Array = order if self.rows is None else self.rows[order]
-        return chosen
-
-
-# ---- arguments ------------------------------------------------------------------------------------------
+    return history
 
 
 def _whole(name: str, value: Any, least: int = 1) -> int:
@@ -448,7 +281,7 @@ def _limit(dtype: np.dtype[Any], *arrays: Array | None) -> float:
     return min(float(np.finfo(dtype).max) for dtype in dtypes)
 
 
-def _check_updatable(model: linear._Model, coef: Any, intercept: Any) -> None:
+def _check_updatable(coef: Any, intercept: Any, model: linear._Model) -> None:
     if updatable("coef", coef).shape != (model.columns,):
         raise ValueError(
             f"coef has shape {coef.shape}, but X has {model.columns} columns; pass shape ({model.columns},)"
@@ -467,59 +300,13 @@ def _check_updatable(model: linear._Model, coef: Any, intercept: Any) -> None:
         raise ValueError("coef and intercept share memory; pass separate arrays")
 
 
-def _weights(model: linear._Model, class_weight: Any) -> Array | None:
-    """What each row counts; also put into the model, which says where a row lies outside of the domain."""
-    weight = model.weight
-    if weight is not None and not np.isfinite(weight).all():
-        refuse_weight(weight)
-    if class_weight is not None:
-        labels, which, counts = np.unique(model.y, return_inverse=True, return_counts=True)
-        if isinstance(class_weight, str) and class_weight == "balanced":
-            factors = model.rows / (len(labels) * counts)
-        elif isinstance(class_weight, Mapping):
-            unknown = [label for label in class_weight if label not in labels]
-            if unknown:
-                raise ValueError(f"class_weight has {unknown[0]!r}, which is no label in y")
-            factors = np.array([nonnegative(class_weight=class_weight.get(x, 1.0)) for x in labels.tolist()])
-        else:
-            raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
-        weight = factors[which] if weight is None else weight * factors[which]
-    model.weight = weight
-    return weight
-
-
-def _normalised(weight: Array, rows: Array | None) -> Array:
-    """The weights, of mean 1 over the rows."""
-    weight = weight / max(np.abs(weight).max(), np.finfo(np.float64).tiny)
-    mean = float((weight if rows is None else weight[rows]).mean())
-    if not mean > 0:
-        raise ValueError("sample_weight and class_weight must have a positive sum over the rows for training")
-    weight /= mean
-    return weight
-
-
-def _held_out(
-    model: linear._Model, X: Any, weight: Array | None, validation: Any, part: float | None, rng: Any
-) -> tuple[Array | None, linear._Model | None]:
-    """The rows for training, None for all, and the model of the others or of the given ones."""
-    if validation is None and part is None:
-        return None, None
-    if part is None:
-        if not isinstance(validation, tuple) or len(validation) not in (2, 3):
-            raise TypeError("validation must be a tuple (X, y) or (X, y, sample_weight)")
-        held_X, held_y, held_weight = (*validation, None)[:3]
-        other = linear._Model(model.loss, held_X, held_y, held_weight, 0.0, "mean")
-        if other.columns != model.columns:
-            raise ValueError(f"validation has {other.columns} columns, but X has {model.columns}")
-        return None, other
-    if validation is not None:
-        raise ValueError("pass either validation or validation_fraction")
-    count = round(fraction(validation_fraction=part) * model.rows)
-    if not 0 < count < model.rows:
-        raise ValueError(f"validation_fraction={part} of {model.rows} rows leaves no rows on one side")
-    chosen = np.zeros(model.rows, bool)
-    chosen[rng.permutation(model.rows)[:count]] = True
-    held, rows = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-    X = X.tocsr()[held] if isinstance(model.X, tuple) else model.X[held]
-    w = None if weight is None else weight[held]
-    return rows, linear._Model(model.loss, X, model.y[held], w, 0.0, "mean")
+def _checkpoint(resume: Checkpoint | None, coef: Array, intercept: Array | None, seed: Any) -> Checkpoint:
+    """Where the descent begins."""
+    if resume is None:
+        start = np.hstack([coef, 0.0 if intercept is None else intercept]).astype(np.float64)
+        return Checkpoint(start, None, None, np.random.default_rng(seed))
+    if not isinstance(resume, Checkpoint):
+        raise TypeError(f"resume must be the checkpoint of a History, got {resume!r}")
+    if resume.parameters.shape != (len(coef) + 1,):
+        raise ValueError(f"resume has {len(resume.parameters) - 1} coefficients, but coef {len(coef)}")
+    return resume
