@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from fastloss import model_file
+from fastloss import _fitting, data, model_file
 from fastloss.__main__ import main
+from fastloss.data import together
 
 pa = pytest.importorskip("pyarrow")
 csv, parquet = pytest.importorskip("pyarrow.csv"), pytest.importorskip("pyarrow.parquet")
@@ -329,6 +330,147 @@ def test_the_seed_decides(folder, tmp_path):
 
     np.testing.assert_array_equal(coef(1), coef(1))
     assert (coef(1) != coef(2)).any()
+
+
+# ---- streams --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "npz", "svm"])
+def test_a_stream_is_the_same_rows(kind, folder):
+    options = {"validation_fraction": 0.3, "seed": 5}
+    if kind != "svm":
+        options |= {"target": "level", "weight": "weight", "columns": FEATURES, "categorical": ["colour"]}
+    whole = data.batches(folder / f"data.{kind}", **options)
+    streamed = data.batches(folder / f"data.{kind}", memory=1000, **options)
+    assert streamed.streamed
+    assert not whole.streamed
+    assert len(list(whole)) == 1
+    for part in (iter, data.Batches.held_out):
+        for _ in range(2):  # passes
+            for one, other in zip(together(part(whole)), together(part(streamed)), strict=True):
+                one, other = (x if isinstance(x, np.ndarray) else x.toarray() for x in (one, other))
+                np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+    assert whole.encoding.categories == streamed.encoding.categories
+    assert (whole.rows, whole.held_out_rows) == (streamed.rows, streamed.held_out_rows)
+    assert whole.rows + whole.held_out_rows == N
+
+
+def test_a_stream_has_several_blocks(folder):
+    for kind in ("csv", "npz"):
+        blocks = list(data.batches(folder / f"data.{kind}", target="y", columns=["a"], memory=1000))
+        assert len(blocks) > 1
+
+
+def test_scaled_columns_have_mean_0_and_deviation_1(folder):
+    blocks = data.batches(
+        folder / "data.csv", target="y", columns=FEATURES, validation_fraction=0.3, memory=1000
+    )
+    X, _ = together(iter(blocks))
+    np.testing.assert_allclose(X.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(X.std(axis=0), 1, rtol=1e-12)
+
+
+def test_a_stream_is_trained_as_well(folder, tmp_path, capsys):
+    def loss(*arguments):
+        fit(
+            folder / "data.csv",
+            tmp_path / "m.npz",
+            *["--columns", *FEATURES, "--weight", "weight", "--target", "level", "--categorical", "colour"],
+            *arguments,
+            loss="squared_error",
+        )
+        assert command("evaluate", tmp_path / "m.npz", folder / "data.csv", "--weight", "weight") == 0
+        return float(re.search(r"squared_error +(\S+)", capsys.readouterr().out)[1])
+
+    streamed = loss("--memory", "1K", "--epochs", "100")
+    assert streamed == pytest.approx(loss(), rel=1e-3)
+
+
+def test_predictions_of_a_stream(folder, tmp_path):
+    fit(folder / "data.csv", tmp_path / "m.npz", "--columns", *FEATURES, target="kind", loss="logistic")
+    arguments = tmp_path / "m.npz", folder / "data.csv", tmp_path / "out.csv"
+    assert predicted(*arguments) == predicted(*arguments, "--memory", "1K")
+
+
+def test_the_solver_of_a_stream_is_sgd(folder, tmp_path, capsys):
+    arguments = [
+        "--target",
+        "y",
+        "--columns",
+        *FEATURES,
+        "--loss",
+        "huber",
+        "--memory",
+        "1K",
+        "-o",
+        tmp_path / "m",
+    ]
+    assert "lbfgs needs all rows" in refused(
+        capsys, "fit", folder / "data.csv", *arguments, "--solver", "lbfgs"
+    )
+    err = refused(capsys, "fit", folder / "data.csv", *arguments, "--validation", "0.5")
+    assert "more than a quarter of the memory" in err
+
+
+PEAK = """
+import resource, sys
+import numpy, pyarrow.csv, pyarrow.parquet, scipy.optimize, sklearn.datasets
+from fastloss.__main__ import main
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert main(sys.argv[1:]) == 0
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.not_sanitized("the sanitizer keeps what is freed")
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux alone")
+def test_the_memory_of_a_stream(tmp_path):
+    rng = np.random.default_rng(0)
+    values = {f"x{i}": rng.normal(size=400_000) for i in range(8)}
+    csv.write_csv(pa.table({**values, "y": (values["x0"] > 0).astype(int)}), tmp_path / "big.csv")
+    assert (tmp_path / "big.csv").stat().st_size > 60_000_000
+    arguments = ["--target", "y", "--loss", "logistic", "--epochs", "1", "--quiet", "-o", tmp_path / "m.npz"]
+    arguments = ["fit", tmp_path / "big.csv", "--validation", "0.02", "--memory", "16M", *arguments]
+    peak = subprocess.run(
+        [sys.executable, "-c", PEAK, *map(str, arguments)], capture_output=True, text=True, check=True
+    )
+    assert float(peak.stdout) < 48  # MB; in memory it is more than 150
+
+
+# ---- Ctrl-C ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("solver", "memory"), [("lbfgs", "1G"), ("sgd", "1G"), ("sgd", "1K")])
+def test_ctrl_c_keeps_what_has_been_learned(solver, memory, folder, tmp_path, monkeypatch, capsys):
+    shown = _fitting._text
+
+    def interrupt(training, *arguments):
+        if len(training) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return shown(training, *arguments)
+
+    monkeypatch.setattr(_fitting, "_text", interrupt)
+    path = tmp_path / "m.npz"
+    arguments = ["--target", "y", "--loss", "log_cosh", "--columns", *FEATURES, "--quiet", "-o", path]
+    arguments += ["--solver", solver, "--memory", memory]
+    assert command("fit", folder / "data.csv", *arguments) == 130
+    unit = "iterations" if solver == "lbfgs" else "epochs"
+    assert capsys.readouterr().err == (
+        f"interrupted after 3 {unit}; {path} has what was learned until then\n"
+    )
+    assert np.isfinite(model_file.load(path).coef).all()
+    assert model_file.load(path).coef.any()
+
+
+def test_ctrl_c_before_the_training_writes_nothing(folder, tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(data._Survey, "add", interrupt)
+    arguments = ["--target", "y", "--loss", "log_cosh", "-o", tmp_path / "m.npz", "--columns", "a"]
+    assert command("fit", folder / "data.csv", *arguments) == 130
+    assert capsys.readouterr() == ("", "")
+    assert os.listdir(tmp_path) == []
 
 
 # ---- errors ---------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastloss import linear
 from fastloss._arguments import Array
 from fastloss._core import Loss, RowLoss
-from fastloss._readers import required
+from fastloss._readers import DataError, required
 from fastloss.data import Batches, together
 from fastloss.linear_sgd import sgd
 
@@ -59,9 +59,12 @@ def train(loss: Loss[...], batches: Batches, settings: Settings, report: Report)
     shape = (len(classes),) if classes and isinstance(loss, RowLoss) else ()
     X, y, *weight = first = next(iter(batches)) if batches.streamed else together(iter(batches))
     fit = Fit(np.zeros((*shape, X.shape[1])), np.full(shape, _middle(loss, y)))
+    if batches.streamed and batches.held_out_bytes > batches.memory / 4:
+        raise DataError(
+            f"the rows for validation take {batches.held_out_bytes / 2**20:.3g} MB, more than a quarter of the memory "
+            "that may be used; lower --validation, or raise --memory"
+        )
     held = together(batches.held_out()) if batches.held_out_rows else None
-    if batches.streamed:
-        raise ValueError("the file is larger than --memory; raise it")
     if settings.solver == "lbfgs":
         _lbfgs(loss, first, held, settings, fit, report)
         return fit
@@ -69,17 +72,18 @@ def train(loss: Loss[...], batches: Batches, settings: Settings, report: Report)
     def watch(state: Any) -> None:
         report(_text(state.history.loss, state.history.validation_loss))
 
-    given: dict[str, Any] = {"schedule": settings.schedule, "lr": settings.lr}
-    if settings.lr is None:
-        given["lr"] = _rate(loss, X, y, fit)
+    start = _rate(loss, X, y, fit) if settings.lr is None else settings.lr
+    steps = settings.epochs * -(-batches.rows // settings.batch_size)
+    cosine = settings.schedule == "cosine"  # written out, since sgd does not know how long a stream is
     history = sgd(
         loss,
-        X,
-        y,
+        _blocks(batches) if batches.streamed else X,
+        None if batches.streamed else y,
         fit.coef,
         fit.intercept if shape else fit.intercept.reshape(1),
-        **given,
         sample_weight=None if batches.streamed or not weight else weight[0],
+        lr=(lambda t: start / 2 * (1 + math.cos(math.pi * t / steps))) if cosine else start,
+        schedule="constant" if cosine else settings.schedule,  # type: ignore[arg-type]
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         l1=settings.l1,
@@ -91,13 +95,23 @@ def train(loss: Loss[...], batches: Batches, settings: Settings, report: Report)
         early_stopping=settings.early_stopping,
         callback=watch,
     )
-    fit.training, fit.validation, fit.learning_rate = (
-        history.loss,
-        history.validation_loss,
+    fit.training, fit.validation = history.loss, history.validation_loss
+    fit.learning_rate, fit.best, fit.interrupted = (
         history.learning_rate,
+        history.best_epoch,
+        history.interrupted,
     )
-    fit.best, fit.interrupted = history.best_epoch, history.interrupted
     return fit
+
+
+def _blocks(batches: Batches) -> Callable[[], Iterator[tuple[Any, ...]]]:
+    """The blocks, their weights of mean 1, as those of rows in memory are taken."""
+
+    def again() -> Iterator[tuple[Any, ...]]:
+        for X, y, *weight in batches:
+            yield X, y, *(w / batches.mean_weight for w in weight)
+
+    return again
 
 
 def _middle(loss: Loss[...], y: Array) -> float:

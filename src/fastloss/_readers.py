@@ -86,8 +86,8 @@ class Csv:
         )
         reader = self.csv.open_csv(
             self.path,
-            # One thread: with more the blocks that are read ahead would not count as memory.
-            read_options=self.csv.ReadOptions(use_threads=False, block_size=max(size, 1 << 12)),
+            # It reads some 32 blocks ahead, and with more than one thread parses them, too.
+            read_options=self.csv.ReadOptions(use_threads=False, block_size=max(size // 8, 1 << 14)),
             convert_options=self.csv.ConvertOptions(
                 column_types=types, include_columns=list(types), strings_can_be_null=True
             ),
@@ -118,7 +118,7 @@ class Parquet:
         self, numeric: Sequence[str], text: Sequence[str], size: int
     ) -> Iterator[dict[str, Array | Labels]]:
         names = [*numeric, *text]
-        with self.parquet.ParquetFile(self.path) as file:
+        with self.parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 16) as file:
             rows = max(1, size // (8 * max(1, len(names))))
             for batch in file.iter_batches(batch_size=rows, columns=names, use_threads=False):
                 yield {
@@ -131,7 +131,9 @@ class Parquet:
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         if text:
             return column.cast(pa.string()).dictionary_encode()
-        if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        types = pa.types
+        tests = (types.is_boolean, types.is_integer, types.is_floating, types.is_decimal)
+        if not any(test(kind) for test in tests):
             example = next((value for value in column.to_pylist() if value is not None), str(kind))
             raise refuse_text(self.path, name, example)
         return column.cast(kind).cast(pa.float64(), safe=False)

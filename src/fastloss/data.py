@@ -238,6 +238,7 @@ class _Survey:
 
     def __init__(self) -> None:
         self.rows = self.held_out = 0
+        self.weight = 0.0
         self.mean: Any = 0.0
         self.squares: Any = 0.0  # the sum of squared differences from the mean
         self.largest = np.zeros(0)
@@ -251,6 +252,8 @@ class _Survey:
             self.labels |= _used(frame.target)
         X = frame.X if chosen is None else frame.X[chosen]
         self.held_out += frame.X.shape[0] - X.shape[0]
+        if frame.weight is not None:
+            self.weight += float((frame.weight if chosen is None else frame.weight[chosen]).sum())
         if X.shape[0]:
             self._add_rows(X)
 
@@ -315,6 +318,8 @@ class Batches:
         How the rows became those of `X`.
     rows, held_out_rows : int
         For training, and for validation.
+    mean_weight : float
+        Of the rows for training; 1 where there are no weights.
     streamed : bool
         Whether each pass reads the file.
     """
@@ -331,6 +336,21 @@ class Batches:
             total = self.rows + self.held_out_rows
             raise DataError(f"a part of {validation} of {total} rows leaves none on one side")
         self.encoding = survey.encoding(source, scale)
+        self.mean_weight = 1.0 if source.weight is None else survey.weight / self.rows
+        if not self.mean_weight > 0:
+            raise DataError(f"column {source.weight!r} of {source.path}: the weights are all 0")
+
+    @property
+    def held_out_bytes(self) -> float:
+        """About what the rows for validation take in memory."""
+        text = self._validation * self._source.file.bytes
+        columns = len(self.encoding.scales) if self._source.numeric is not None else 0
+        return max(text, 8.0 * self.held_out_rows * columns)
+
+    @property
+    def memory(self) -> int:
+        """The bytes that were given."""
+        return self._source.memory
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         return self._part(False)

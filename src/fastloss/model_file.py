@@ -57,7 +57,8 @@ class Model:
         """Return classes, or with losses of counts the mean exp(score), or the score."""
         classes = self.encoding.classes
         if classes is None:
-            mean: Array = np.exp(scores) if self.loss.family == "count" else scores
+            with np.errstate(over="ignore"):
+                mean: Array = np.exp(scores) if self.loss.family == "count" else scores
             return mean
         which = scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(np.intp)
         labels: Array = np.asarray(classes)[which]
