@@ -8,12 +8,14 @@ import json
 import os
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from documents import ROOT
 
 import fastloss as fl
 from fastloss import _fitting, data, model_file
@@ -721,3 +723,31 @@ def test_a_link_leads_to_the_new_model(folder, tmp_path):
     fit(folder / "data.csv", tmp_path / "link.npz", "--columns", *FEATURES, target="y", loss="huber")
     assert (tmp_path / "link.npz").is_symlink()
     assert model_file.load(tmp_path / "real.npz").loss == fl.huber
+
+
+# ---- the page -------------------------------------------------------------------------------------------
+
+
+def test_the_blocks_of_the_page_run_in_order(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    page, namespace = (ROOT / "docs" / "command.md").read_text(encoding="utf-8"), {}
+    for language, block in re.findall(r"^```(python|console)\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(block, namespace)
+            continue
+        for line in block.splitlines():
+            name, *arguments = shlex.split(line)
+            assert name == "fastloss"
+            assert main(arguments) == 0, capsys.readouterr().err
+    assert (tmp_path / "loss.png").exists()
+
+
+def test_the_page_has_every_option(capsys):
+    page = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
+    for name in ("fit", "predict", "evaluate"):
+        assert main([name, "--help"]) == 0
+    options = set(re.findall(r"^  (?:-o [A-Z]+, )?(--[a-z0-9-]+)", capsys.readouterr().out, re.MULTILINE))
+    assert {"--target", "--early-stopping", "--proba"} < options
+    for option in options - {"--no-color", "--seed", "--output"}:
+        assert option in page, option
