@@ -196,6 +196,50 @@ def test_the_line_of_least_squares(options):
     np.testing.assert_allclose([*coef, *intercept], np.polyfit(X[:, 0], y, 1), rtol=1e-3)
 
 
+# ---- a learning rate by trial ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"batch_size": 400}])
+def test_automatic_rates_fit_the_curvature(scale, options):
+    rng = np.random.default_rng(0)
+    X = scale * rng.normal(size=(400, 3)) * [1, 2, 4]
+    y = X @ [1, 2, 3] / scale
+    largest = np.linalg.eigvalsh(X.T @ X / 400)[-1]
+    coef = np.zeros(3)  # an intercept would have a curvature of its own
+    history = sgd("half_squared_error", X, y, coef, lr="auto", epochs=1000, tol=None, **options)
+    assert 0.005 / largest < history.learning_rate[0] < 2 / largest
+    np.testing.assert_allclose(coef, np.array([1, 2, 3]) / scale, rtol=1e-3)
+
+
+@pytest.mark.parametrize("loss", [*fl.losses()["regression"], *fl.losses()["count"], *fl.losses()["binary"]])
+def test_automatic_rates_of_every_loss(loss):
+    X, y = problem(500)
+    X, y = X[:, :3] / 8, y if fl.get(loss).family == "binary" else 1 + X[:, 0] / 8 + y / 4
+    start = 0.5 if loss in ("binary_cross_entropy", "brier") else 0.0
+    coef, intercept = np.zeros(3), np.full(1, start)
+    history = sgd(loss, X, y, coef, intercept, lr="auto", epochs=3, l2=1e-4)
+    assert history.loss[-1] <= history.loss[0]
+    value = fl.linear.value_and_grad(loss, X, y, coef, intercept[0])[0]
+    assert value <= fl.linear.value_and_grad(loss, X, y, np.zeros(3), start)[0]
+
+
+def test_automatic_rates_go_on():
+    X, y = problem()
+    first, coef, intercept = fit("logistic", X, y, lr="auto")
+    assert first.checkpoint.lr == first.learning_rate[0] > 0.01
+    more = sgd("logistic", 100 * X, y, coef, intercept, lr="auto", epochs=1, resume=first.checkpoint)
+    assert more.learning_rate == first.learning_rate[:1]
+    sparse = pytest.importorskip("scipy.sparse")
+    held = {"validation_fraction": 0.2, "sample_weight": np.arange(1.0, 98)}
+    dense = fit("logistic", X, y, lr="auto", **held)[0]
+    assert fit("logistic", sparse.csr_array(X), y, lr="auto", **held)[0].learning_rate == dense.learning_rate
+    assert fit("logistic", X, y, lr="auto", class_weight={0: 1e-9})[0].learning_rate != first.learning_rate
+    X[5, 3] = np.nan
+    with pytest.raises(DivergenceError, match="first step: look for inf, NaN"):
+        fit("logistic", X, y, lr="auto")
+
+
 # ---- orders ---------------------------------------------------------------------------------------------
 
 
@@ -549,6 +593,7 @@ def test_momentum_and_average_may_begin_later():
         ({"y": np.zeros(5)}, ValueError, "y has shape"),
         ({"lr": -1.0}, ValueError, "lr must be >= 0"),
         ({"lr": np.nan}, ValueError, "lr must be a number"),
+        ({"lr": "fast"}, ValueError, "lr must be a number, a function of the step or 'auto', got 'fast'"),
         ({"lr": lambda step: -1.0}, ValueError, "lr must be >= 0"),
         ({"lr": lambda step: 1.0, "schedule": "cosine"}, ValueError, "lr is a function"),
         ({"schedule": "linear"}, ValueError, "schedule must be one of constant, invscaling"),

@@ -24,6 +24,8 @@ class Checkpoint:
         That draws the order of the rows.
     steps : int
         How many have been taken.
+    lr : float or None
+        That ``lr='auto'`` has found.
     factor, first, lowest, idle
         By what the learning rate has been divided, the first and lowest loss, and the epochs without gain since.
     """
@@ -33,6 +35,7 @@ class Checkpoint:
     average: NDArray[np.float64] | None
     rng: np.random.Generator
     steps: int = 0
+    lr: float | None = None
     factor: float = 1.0
     first: float | None = None
     lowest: float = np.inf

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,28 @@ def saying(name: str) -> Iterator[None]:
         raise type(error)(f"{name}: {error}" if name else str(error)) from None
 
 
+def taken(model: linear._Model, order: Array) -> linear._Model:
+    """A copy of these rows, and what says where they lie outside of the loss's domain."""
+    part = copy(model)
+    part.rows, part.y = len(order), model.y[order]
+    part.weight = None if model.weight is None else model.weight[order]
+    if isinstance(model.X, tuple):
+        part.X = _taken_sparse(model.X, order)
+    else:
+        part.X = model.X[order].astype(model.dtype)
+    return part
+
+
+def _taken_sparse(X: tuple[Array, ...], order: Array) -> tuple[Array, ...]:
+    values, starts, indices = X
+    begins, ends = starts[order].astype(np.int64), starts[order + 1].astype(np.int64)
+    if not ((begins >= 0) & (begins <= ends) & (ends <= len(values))).all():
+        raise ValueError("X is not a valid CSR matrix: X.indptr must not decrease nor leave X.indices")
+    kept = np.cumsum(ends - begins)
+    at = np.arange(kept[-1]) + np.repeat(ends - kept, ends - begins)
+    return values[at], np.append(0, kept), indices[at].astype(np.int64)
+
+
 class Memory:
     """All rows at once, but for those that are held out."""
 
@@ -60,6 +83,13 @@ class Memory:
         self.weight = (
             None if model.weight is None else _normalised(model.weight, self.rows).astype(model.dtype)
         )
+
+    def sample(self, rows: int) -> linear._Model:
+        """Some of the rows, with their weights, and the sum as reduction."""
+        order = np.arange(0, self.count, -(-self.count // rows))
+        model = copy(self.model)
+        model.weight, model.mean = self.weight, False
+        return taken(model, order if self.rows is None else self.rows[order])
 
     def pieces(self, rng: np.random.Generator) -> Iterator[Piece]:
         order = self.orders.draw(self.count, rng)

@@ -1,6 +1,6 @@
 """Rows that come in blocks, for SGD on more of them than there is memory for."""
 
-# ruff: noqa: N803, N806 - X is the field's name
+# ruff: noqa: N806 - X is the field's name
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from fastloss import linear
 from fastloss._arguments import Array
 from fastloss._core import Loss
-from fastloss._sources import Orders, Piece, saying, weigh
+from fastloss._sources import Orders, Piece, saying, taken, weigh
 
 Block = tuple[Any, Any] | tuple[Any, Any, Any]
 Blocks = Iterable[Block] | Callable[[], Iterable[Block]]
@@ -65,17 +65,22 @@ class Stream:
             missing = min(-sum(part.rows for _, part in left) % self.batch, len(order))
             whole = len(order) - (len(order) - missing) % self.batch
             if missing:
-                left.append((left_name, _taken(model, order[:missing])))
+                left.append((left_name, taken(model, order[:missing])))
             if left and sum(part.rows for _, part in left) == self.batch:
                 yield _joined(left)
                 left = []
             if whole > missing:
                 yield _piece([(name, model)], model, order[missing:whole])
             if whole < len(order):
-                left.append((left_name, _taken(model, order[whole:])))
+                left.append((left_name, taken(model, order[whole:])))
             del model
         if left:
             yield _joined(left)
+
+    def sample(self, rows: int) -> linear._Model:
+        """Some rows of the first block, before the first epoch."""
+        model = self.first[0][1]
+        return taken(model, np.arange(0, model.rows, -(-model.rows // rows)))
 
     def _epoch(self) -> Iterator[tuple[str, linear._Model]]:
         if not self.first:
@@ -137,28 +142,6 @@ def _count_steps(blocks: Any, batch: int) -> int | None:
         return None
     lengths = [len(block[1]) for block in blocks if isinstance(block, tuple | list) and len(block) > 1]
     return -(-sum(lengths) // batch)
-
-
-def _taken(model: linear._Model, order: Array) -> linear._Model:
-    """A copy of these rows."""
-    part = copy(model)
-    part.rows, part.y = len(order), model.y[order]
-    part.weight = None if model.weight is None else model.weight[order]
-    if isinstance(model.X, tuple):
-        part.X = _taken_sparse(model.X, order)
-    else:
-        part.X = model.X[order].astype(model.dtype)
-    return part
-
-
-def _taken_sparse(X: tuple[Array, ...], order: Array) -> tuple[Array, ...]:
-    values, starts, indices = X
-    begins, ends = starts[order].astype(np.int64), starts[order + 1].astype(np.int64)
-    if not ((begins >= 0) & (begins <= ends) & (ends <= len(values))).all():
-        raise ValueError("X is not a valid CSR matrix: X.indptr must not decrease nor leave X.indices")
-    kept = np.cumsum(ends - begins)
-    at = np.arange(kept[-1]) + np.repeat(ends - kept, ends - begins)
-    return values[at], np.append(0, kept), indices[at].astype(np.int64)
 
 
 def _joined(parts: list[tuple[str, linear._Model]]) -> Piece:

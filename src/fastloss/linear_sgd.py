@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastloss import linear
 from fastloss._arguments import Array
+from fastloss._automatic import ROWS, automatic_rate
 from fastloss._checks import nonnegative, positive
 from fastloss._core import Descent, Loss
 from fastloss._history import Checkpoint, DivergenceError, History, State
@@ -34,7 +35,7 @@ def sgd(
     coef: NDArray[Any],
     intercept: NDArray[Any] | None = None,
     *,
-    lr: float | Callable[[int], float] = 0.01,
+    lr: float | Callable[[int], float] | Literal["auto"] = 0.01,
     schedule: Literal["constant", "invscaling", "optimal", "adaptive", "cosine"] = "constant",
     power_t: float = 0.5,
     warmup_steps: int = 0,
@@ -79,8 +80,10 @@ def sgd(
         Where to start, and where the result goes. Steps are computed in float64, from scores in the dtype of `X`.
     intercept : ndarray of float32 or float64, shape () or (1,), optional
         Likewise. None: there is no intercept.
-    lr : float or callable, default 0.01
-        The learning rate, or a function of the number of the step (0, 1, ...) that returns it.
+    lr : float, callable or 'auto', default 0.01
+        The learning rate, or a function of the number of the step (0, 1, ...) that returns it. 'auto' tries powers of 2
+        for 32 steps or an epoch on about 1000 rows, of a stream on rows of its first block, and takes half of the one
+        that leads to the lowest objective. The trials cost some epochs of these rows.
     schedule : {'constant', 'invscaling', 'optimal', 'adaptive', 'cosine'}
         Of step t: ``lr``; ``lr / (t + 1)**power_t``; ``1 / ((l1 + l2) * (t0 + t))``, with t0 by Bottou's heuristic,
         as in scikit-learn; ``lr``, divided by 5 where the loss does not decrease (see `tol`); ``lr / 2 * (1 +
@@ -219,23 +222,10 @@ def sgd(
     held_out = data.held_out
     if validation is not None:
         held_out = given_validation(validation, model.loss, model.columns)
-    rate = rates(
-        lr,
-        schedule,
-        power_t=power_t,
-        warmup_steps=_whole("warmup_steps", warmup_steps, 0),
-        steps=None if data.steps is None else here.steps + epochs * data.steps,
-        loss=model.loss,
-        penalty=l1 + l2,
-    )
-    descent = Descent(
-        model.loss,
-        here.parameters,
-        model.working(here.parameters[:-1]),
-        velocity=here.velocity,
-        average=here.average,
+    begin = partial(
+        _descent,
+        model,
         average_from=average_from or 0,
-        steps=here.steps,
         batch_size=batch,
         fit_intercept=intercept is not None,
         l2=l2,
@@ -245,7 +235,22 @@ def sgd(
         clip_norm=np.inf if clip_norm is None else positive(clip_norm=clip_norm),
         limit=_limit(model.dtype, coef, intercept),
     )
-    training = Training(descent, here, coef, intercept, held_out, early_stopping)
+    if isinstance(lr, str):
+        if lr != "auto":
+            raise ValueError(f"lr must be a number, a function of the step or 'auto', got {lr!r}")
+        if here.lr is None:
+            here.lr = automatic_rate(begin, here, data.sample(ROWS), l2, l1)
+        lr = here.lr
+    rate = rates(
+        lr,
+        schedule,
+        power_t=power_t,
+        warmup_steps=_whole("warmup_steps", warmup_steps, 0),
+        steps=None if data.steps is None else here.steps + epochs * data.steps,
+        loss=model.loss,
+        penalty=l1 + l2,
+    )
+    training = Training(begin(here), here, coef, intercept, held_out, early_stopping)
     history = training.history
     try:
         for epoch in range(epochs):
@@ -263,6 +268,18 @@ def sgd(
     finally:
         training.publish()
     return history
+
+
+def _descent(model: linear._Model, here: Checkpoint, **options: Any) -> Descent:
+    return Descent(
+        model.loss,
+        here.parameters,
+        model.working(here.parameters[:-1]),
+        velocity=here.velocity,
+        average=here.average,
+        steps=here.steps,
+        **options,
+    )
 
 
 def _whole(name: str, value: Any, least: int = 1) -> int:
