@@ -205,7 +205,12 @@ def _add_fit(parser: argparse.ArgumentParser, guarded: Callable[[Any], Any]) -> 
     add("--l1", type=_number, metavar="X", help="sgd: the penalty l1 * ||coef||_1")
     add("--epochs", type=_positive, metavar="N", help="at most; default 20, of lbfgs 1000 iterations")
     add("--batch-size", type=_positive, metavar="N", help="sgd: the rows of a step; default 32")
-    add("--lr", type=_number, metavar="X", help="sgd: the learning rate; default: by the first rows")
+    add(
+        "--lr",
+        type=_number,
+        metavar="X",
+        help="sgd: the learning rate; default: by the first rows",
+    )
     add("--schedule", choices=SCHEDULES, help="sgd: how it changes; default cosine")
     add("--momentum", type=_number, metavar="X", help="sgd: in [0, 1); default 0")
     add(
