@@ -26,7 +26,7 @@ def automatic_rate(
     """
     few = sample.rows <= 2 * begin(here.resumed(False, False)).batch_size
     seen, others = (sample, sample) if few else (taken(sample, np.arange(i, sample.rows, 2)) for i in (0, 1))
-    y = np.require(seen.y, sample.dtype, ["C", "A"])
+    y = seen.targets()
     weight = None if seen.weight is None else seen.weight.astype(sample.dtype)
 
     def objective(lr: float) -> float:
@@ -36,10 +36,10 @@ def automatic_rate(
         for _ in range(-(-STEPS // each)):
             if descent.run(seen.X, y, weight, None, seen.rows, np.full(each, lr)):
                 return np.inf
-        w = there.parameters
+        coef, intercept = sample.split("parameters", there.parameters, True)
         with np.errstate(all="ignore"):
-            penalty = l2 / 2 * float(w[:-1] @ w[:-1]) + l1 * float(np.abs(w[:-1]).sum())
-        found = others._sums(w[:-1], w[-1])[0] / others.rows + penalty
+            penalty = l2 / 2 * float(np.vdot(coef, coef)) + l1 * float(np.abs(coef).sum())
+        found = others._sums(coef, intercept)[0] / others.rows + penalty
         return found if np.isfinite(found) else np.inf
 
     with np.errstate(all="ignore"):
