@@ -133,9 +133,9 @@ def _lbfgs(
     X, y, *weight = rows
     objective: Any
     if isinstance(loss, RowLoss) and not isinstance(X, np.ndarray):
-        from fastloss.estimators import _sparse_softmax
+        from fastloss._lbfgs import sparse_softmax
 
-        objective = _sparse_softmax(loss, X, y, weight[0] if weight else None, settings.l2, True)
+        objective = sparse_softmax(loss, X, y, weight[0] if weight else None, settings.l2, True)
     else:
         objective = linear.Objective(loss, X, y, sample_weight=weight[0] if weight else None, l2=settings.l2)
 

@@ -40,7 +40,7 @@ def solve(
     curve: list[float] = []
     objective: Evaluation
     if isinstance(loss, RowLoss) and issparse(X):
-        objective = _sparse_softmax(*data, weight, model.l2, model.fit_intercept)
+        objective = sparse_softmax(*data, weight, model.l2, model.fit_intercept)
     else:
         objective = Objective(*data, sample_weight=weight, l2=model.l2, fit_intercept=model.fit_intercept)
 
@@ -90,7 +90,7 @@ def _advise(model: Any, loss: Loss[...], found: Any) -> None:
     )
 
 
-def _sparse_softmax(
+def sparse_softmax(
     loss: Loss[...], X: Any, y: Array, weight: Array | None, l2: float, fit_intercept: bool
 ) -> Evaluation:
     """As `Objective`, which takes dense rows alone for this loss."""

@@ -127,7 +127,7 @@ def sgd(
         would pass the minimum all the same.
     tol : float or None, default 1e-4
         The end comes where `n_iter_no_change` epochs in a row have not brought the loss below its lowest value by
-        `tol`: the validation loss with `early_stopping`, else that of training, without penalties. A training loss of
+        `tol`: the validation loss with `early_stopping`, else that of training, with the penalties. A training loss of
         more than twice the first epoch's is no end: it goes on to diverge. None: never.
     n_iter_no_change : int, default 5
     validation : tuple (X, y) or (X, y, sample_weight), optional
@@ -251,11 +251,12 @@ def sgd(
         clip_norm=np.inf if clip_norm is None else positive(clip_norm=clip_norm),
         limit=_limit(model.dtype, coef, intercept),
     )
+    penalty = partial(_penalty, model, l2, l1)
     if isinstance(lr, str):
         if lr != "auto":
             raise ValueError(f"lr must be a number, a function of the step or 'auto', got {lr!r}")
         if here.lr is None:
-            here.lr = automatic_rate(begin, here, data.sample(ROWS), l2, l1)
+            here.lr = automatic_rate(begin, here, data.sample(ROWS), penalty)
         lr = here.lr
     rate = rates(
         lr,
@@ -267,7 +268,7 @@ def sgd(
         penalty=l1 + l2,
     )
     with progress_bar(progress, epochs) as report:
-        training = Training(begin(here), here, coef, intercept, held_out, early_stopping, report)
+        training = Training(begin(here), here, coef, intercept, held_out, early_stopping, penalty, report)
         history = training.history
         try:
             for epoch in range(epochs):
@@ -298,6 +299,12 @@ def _descent(model: linear._Model, here: Checkpoint, **options: Any) -> Descent:
         steps=here.steps,
         **options,
     )
+
+
+def _penalty(model: linear._Model, l2: float, l1: float, parameters: Array) -> float:
+    coef, _ = model.split("parameters", parameters, True)
+    with np.errstate(all="ignore"):
+        return l2 / 2 * float(np.vdot(coef, coef)) + l1 * float(np.abs(coef).sum())
 
 
 def _whole(name: str, value: Any, least: int = 1) -> int:
