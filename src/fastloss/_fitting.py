@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,20 +20,21 @@ from fastloss.data import Batches, together
 from fastloss.linear_sgd import sgd
 
 Report = Callable[[str], None]
+Schedule = Literal["constant", "invscaling", "optimal", "adaptive", "cosine"]
 EPOCHS = {"lbfgs": 1000, "sgd": 20}
 
 
 @dataclass
 class Settings:
-    """What was asked for; None is left to `train`."""
+    """What was asked for."""
 
     solver: str = "sgd"
     l2: float = 0.0
     l1: float = 0.0
     epochs: int = 20
     batch_size: int = 32
-    lr: float | None = None
-    schedule: str = "cosine"
+    lr: float | None = None  # None: by the first rows
+    schedule: Schedule = "cosine"
     momentum: float = 0.0
     early_stopping: bool = False
     seed: int = 0
@@ -72,18 +73,15 @@ def train(loss: Loss[...], batches: Batches, settings: Settings, report: Report)
     def watch(state: Any) -> None:
         report(_text(state.history.loss, state.history.validation_loss))
 
-    start = _rate(loss, X, y, fit) if settings.lr is None else settings.lr
-    steps = settings.epochs * -(-batches.rows // settings.batch_size)
-    cosine = settings.schedule == "cosine"  # written out, since sgd does not know how long a stream is
     history = sgd(
         loss,
-        _blocks(batches) if batches.streamed else X,
+        batches if batches.streamed else X,
         None if batches.streamed else y,
         fit.coef,
         fit.intercept if shape else fit.intercept.reshape(1),
         sample_weight=None if batches.streamed or not weight else weight[0],
-        lr=(lambda t: start / 2 * (1 + math.cos(math.pi * t / steps))) if cosine else start,
-        schedule="constant" if cosine else settings.schedule,  # type: ignore[arg-type]
+        lr=_rate(loss, X, y, fit.intercept) if settings.lr is None else settings.lr,
+        schedule=settings.schedule,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         l1=settings.l1,
@@ -104,16 +102,6 @@ def train(loss: Loss[...], batches: Batches, settings: Settings, report: Report)
     return fit
 
 
-def _blocks(batches: Batches) -> Callable[[], Iterator[tuple[Any, ...]]]:
-    """The blocks, their weights of mean 1, as those of rows in memory are taken."""
-
-    def again() -> Iterator[tuple[Any, ...]]:
-        for X, y, *weight in batches:
-            yield X, y, *(w / batches.mean_weight for w in weight)
-
-    return again
-
-
 def _middle(loss: Loss[...], y: Array) -> float:
     """The intercept to begin with."""
     if loss.family == "count":
@@ -121,9 +109,9 @@ def _middle(loss: Loss[...], y: Array) -> float:
     return float(np.median(y)) if loss.family == "regression" else 0.0
 
 
-def _rate(loss: Loss[...], X: Any, y: Array, fit: Fit) -> float:
-    """A learning rate that is safe at the start: 1 / trace of the Hessian there, the largest of its rows counting for all."""
-    scores = np.broadcast_to(fit.intercept, (len(y), *fit.intercept.shape)).copy()
+def _rate(loss: Loss[...], X: Any, y: Array, intercept: Array) -> float:
+    """A learning rate that is safe at the start, of a few rows as well: 1 / a bound of the trace of the Hessian there."""
+    scores = np.broadcast_to(intercept, (len(y), *intercept.shape)).copy()
     curvature = float(np.abs(loss.grad_and_hess(y, scores, reduction="sum")[1]).max())
     squares = X.multiply(X).sum(axis=1) if not isinstance(X, np.ndarray) else np.einsum("ij,ij->i", X, X)
     return 1 / ((curvature or 1.0) * (1 + float(squares.mean())))

@@ -205,7 +205,12 @@ def _add_fit(parser: argparse.ArgumentParser, guarded: Callable[[Any], Any]) -> 
     add("--l1", type=_number, metavar="X", help="sgd: the penalty l1 * ||coef||_1")
     add("--epochs", type=_positive, metavar="N", help="at most; default 20, of lbfgs 1000 iterations")
     add("--batch-size", type=_positive, metavar="N", help="sgd: the rows of a step; default 32")
-    add("--lr", type=_number, metavar="X", help="sgd: the learning rate; default: by the first rows")
+    add(
+        "--lr",
+        type=_number,
+        metavar="X",
+        help="sgd: the learning rate; default: by the first rows",
+    )
     add("--schedule", choices=SCHEDULES, help="sgd: how it changes; default cosine")
     add("--momentum", type=_number, metavar="X", help="sgd: in [0, 1); default 0")
     add(
@@ -376,7 +381,10 @@ def _plot(found: _fitting.Fit, path: Path, settings: _fitting.Settings) -> None:
     axes = figure.subplots()
     for name, values in (("training", found.training), ("validation", found.validation)):
         if values:
-            LossCurveDisplay(values, estimator_name=name).plot(axes)
+            line = LossCurveDisplay(values, estimator_name=name).plot(axes).line_
+            line.set_xdata(np.arange(1, len(values) + 1))
+    axes.relim()
+    axes.autoscale_view()
     axes.set(xlabel=_unit(settings).capitalize(), ylabel="Mean loss")
     with _writing(path), model_file.replacing(path) as file:
         figure.savefig(file, format=path.suffix.lstrip("."))

@@ -318,8 +318,6 @@ class Batches:
         How the rows became those of `X`.
     rows, held_out_rows : int
         For training, and for validation.
-    mean_weight : float
-        Of the rows for training; 1 where there are no weights.
     streamed : bool
         Whether each pass reads the file.
     """
@@ -336,8 +334,8 @@ class Batches:
             total = self.rows + self.held_out_rows
             raise DataError(f"a part of {validation} of {total} rows leaves none on one side")
         self.encoding = survey.encoding(source, scale)
-        self.mean_weight = 1.0 if source.weight is None else survey.weight / self.rows
-        if not self.mean_weight > 0:
+        self._mean_weight = 1.0 if source.weight is None else survey.weight / self.rows
+        if not self._mean_weight > 0:
             raise DataError(f"column {source.weight!r} of {source.path}: the weights are all 0")
 
     @property
@@ -369,7 +367,7 @@ class Batches:
         for frame, chosen in self._chosen():
             assert frame.target is not None
             parts: list[Any] = [self.encoding.matrix(frame), self.encoding.labels(frame.target)]
-            parts += [] if frame.weight is None else [frame.weight]
+            parts += [] if frame.weight is None else [frame.weight / self._mean_weight]
             if chosen is not None:
                 parts = [part[chosen != held_out] for part in parts]
             if len(parts[1]):
@@ -414,7 +412,7 @@ def batches(
     target : str
         The name of the column `y`; svmlight has its own.
     weight : str, optional
-        That of `sample_weight`: numbers >= 0.
+        That of `sample_weight`: numbers >= 0, which are divided by their mean over the rows for training.
     columns, exclude : sequence of str, optional
         The columns of `X`, all others by default, and those that are left out.
     categorical : sequence of str

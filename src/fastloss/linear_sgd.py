@@ -158,7 +158,7 @@ def sgd(
     the rows that did not fill a batch, which begin the next one: without `shuffle`, how the rows are cut into blocks
     changes no bit of the parameters. Rows are shuffled within their block. Weights are taken as they are, since their
     mean is not known before: twice the weight is twice the gradient. Not possible are ``class_weight='balanced'``,
-    `validation_fraction` and, unless it is a list, ``schedule='cosine'``.
+    `validation_fraction` and, unless it is a list or its `rows` says how many there are, ``schedule='cosine'``.
 
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
