@@ -380,19 +380,46 @@ import hashlib
 import numpy as np
 import fastloss as fl
 rng = np.random.default_rng(0)
-for dtype in (np.float32, np.float64):
-    X, y = rng.normal(size=(3000, 33)).astype(dtype), rng.integers(0, 2, 3000)
-    w, b = np.zeros(33), np.zeros(1)
-    h = fl.linear.sgd("logistic", X, y, w, b, epochs=3, batch_size=17, l1=1e-3, clip_norm=0.5, momentum=0.9,
-                      validation_fraction=0.3)
-    print(hashlib.sha256(w.tobytes() + b.tobytes() + repr((h.loss, h.validation_loss, h.grad_norm)).encode()).hexdigest())
+for dtype, rows, columns, batch in (np.float32, 3000, 33, 17), (np.float64, 3000, 33, 17), (np.float32, 9001, 300, 250), (
+    np.float64, 9001, 150, 256):
+    X, y = rng.normal(size=(rows, columns)).astype(dtype), rng.integers(0, 2, rows)
+    for shuffle in "blocks", "rows":
+        w, b = np.zeros(columns), np.zeros(1)
+        h = fl.linear.sgd("logistic", X, y, w, b, epochs=3, batch_size=batch, l1=1e-3, clip_norm=0.5, momentum=0.9,
+                          validation_fraction=0.3, shuffle=shuffle)
+        seen = repr((h.loss, h.validation_loss, h.grad_norm)).encode()
+        print(hashlib.sha256(w.tobytes() + b.tobytes() + seen).hexdigest())
 """
 
 
 def test_threads_and_levels_change_no_bit():
-    environments = [{"FASTLOSS_NUM_THREADS": "1"}, {"FASTLOSS_NUM_THREADS": "3"}]
+    environments = [{"FASTLOSS_NUM_THREADS": str(threads)} for threads in (1, 2, 3, 7)]
     environments += [{"FASTLOSS_ISA": x} for x in fl._core.supported_levels() if x != "v2"]
     assert len({run(CODE, **environment) for environment in environments}) == 1
+
+
+def test_threads_and_children_take_the_same_steps():
+    """Batches that a team shares: several callers at once, of whom one has it, and a forked child, which has none."""
+    run("""
+import os
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+import fastloss as fl
+fl.set_num_threads(2)
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(12_000, 100)), rng.integers(0, 2, 12_000)
+def steps(_=None):
+    coef = np.zeros(100)
+    fl.linear.sgd("logistic", X, y, coef, epochs=3, batch_size=500, tol=None)
+    return coef.tobytes()
+wanted = steps()
+with ThreadPoolExecutor(4) as pool:
+    assert set(pool.map(steps, range(16))) == {wanted}
+child = os.fork()
+if not child:
+    os._exit(steps() != wanted)
+assert os.waitpid(child, 0)[1] == 0
+""")
 
 
 # ---- what is written down, and ends ---------------------------------------------------------------------

@@ -315,6 +315,7 @@ class Descent:
         nesterov: bool,
         clip_norm: float,
         limit: float,
+        importance_aware: bool,
     ) -> None: ...
     def run(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastloss._checks import nonnegative, positive
-from fastloss._core import Loss
+from fastloss._core import Loss, RowLoss
 
 Rates = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -59,5 +59,9 @@ def _optimal_shift(loss: Loss[...], penalty: float) -> float:
     if not penalty:
         raise ValueError("schedule='optimal' divides by l1 + l2; pass a penalty, or another schedule")
     typical = penalty**-0.25
-    slope = abs(float(np.squeeze(loss.grad(np.ones(1), np.full(1, -typical)))))
+    slope = (
+        1.0
+        if isinstance(loss, RowLoss)
+        else abs(float(np.squeeze(loss.grad(np.ones(1), np.full(1, -typical)))))
+    )
     return 1 / (positive(lr=typical / max(1.0, slope)) * penalty)

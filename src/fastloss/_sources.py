@@ -79,7 +79,7 @@ class Memory:
         self.rows, self.held_out = _held_out(model, X, validation_fraction, rng)
         self.count = model.rows if self.rows is None else len(self.rows)
         self.steps = -(-self.count // batch)
-        self.y = np.require(model.y, model.dtype, ["C", "A"])
+        self.y = model.targets()
         self.weight = (
             None if model.weight is None else _normalised(model.weight, self.rows).astype(model.dtype)
         )
@@ -159,7 +159,7 @@ def given_validation(validation: Any, loss: Any, columns: int) -> linear._Model:
     if not isinstance(validation, tuple) or len(validation) not in (2, 3):
         raise TypeError("validation must be a tuple (X, y) or (X, y, sample_weight)")
     X, y, weight = (*validation, None)[:3]
-    model = linear._Model(loss, X, y, weight, 0.0, "mean")
+    model = linear._kind(loss)(loss, X, y, weight, 0.0, "mean")
     if model.columns != columns:
         raise ValueError(f"validation has {model.columns} columns, but X has {columns}")
     return model
@@ -179,4 +179,4 @@ def _held_out(
     held, rows = np.flatnonzero(chosen), np.flatnonzero(~chosen)
     X = X.tocsr()[held] if isinstance(model.X, tuple) else model.X[held]
     w = None if model.weight is None else model.weight[held]
-    return rows, linear._Model(model.loss, X, model.y[held], w, 0.0, "mean")
+    return rows, type(model)(model.loss, X, model.y[held], w, 0.0, "mean")

@@ -4,9 +4,10 @@
 cdef class Descent:
     """Steps that move the parameters of a linear model, in place, for the rows of any number of matrices.
 
-    The caller, fastloss.linear_sgd, has checked shapes and dtypes. `parameters`, with the intercept last, and where
-    not None `velocity` and `average` are contiguous float64 of one length. `working` has the coefficients in the
-    dtype in which all matrices are computed, with zeros up to whole groups of LANES.
+    The caller, fastloss.linear_sgd, has checked shapes and dtypes. `parameters`, of each score the coefficients and
+    behind all the intercepts, and where not None `velocity` and `average` are contiguous float64 of one length.
+    `working` has a row of coefficients for each score, in the dtype in which all matrices are computed, with zeros up
+    to whole groups of LANES.
     """
 
     cdef fl_steps_call call
@@ -15,15 +16,22 @@ cdef class Descent:
 
     def __init__(self, Loss loss, ndarray parameters, ndarray working, *, velocity, average, Py_ssize_t average_from,
                  Py_ssize_t steps, Py_ssize_t batch_size, bint fit_intercept, double l2, double l1, double momentum,
-                 bint nesterov, double clip_norm, double limit):
+                 bint nesterov, double clip_norm, double limit, bint importance_aware):
         cdef fl_linear_call *model = &self.call.model
         cdef int i
         self.arrays = parameters, working, velocity, average
         model.real_bytes = cnp.PyArray_ITEMSIZE(working)
-        model.kernel = fl_kernels(model.real_bytes).loss[loss.id][<int>FL_PASS_sum_grad]
-        model.columns = cnp.PyArray_DIM(parameters, 0) - 1
+        self.call.scores = cnp.PyArray_DIM(working, 0)
+        model.columns = cnp.PyArray_DIM(parameters, 0) // self.call.scores - 1
+        if isinstance(loss, RowLoss):
+            self.call.row_kernel = kernel_of_rows(loss, model.real_bytes, False)
+        else:
+            model.kernel = fl_kernels(model.real_bytes).loss[loss.id][<int>FL_PASS_sum_grad]
+        if importance_aware:
+            self.call.slope = fl_kernels(8).loss[loss.id][<int>FL_PASS_grad]
         for i in range(FL_CONSTANTS):
             model.constants[i] = loss.constants[model.real_bytes == 8][i]
+            self.call.slope_constants[i] = loss.constants[True][i]
         model.interrupted = interrupted
         self.call.batch, self.call.fit_intercept = batch_size, fit_intercept
         self.call.l2, self.call.l1, self.call.clip_norm = l2, l1, clip_norm
@@ -37,15 +45,18 @@ cdef class Descent:
     def run(self, X, ndarray y, weight, order, Py_ssize_t rows, ndarray rates):
         """A step for each batch of these rows, an int64 array, or of the first ones for None.
 
-        X is as linear_pass takes it; y and weight are contiguous, in the dtype of `working`; `rates` is float64, a
-        learning rate for each batch. Returns 'violated', 'diverged' or None; the step of which that is true was not
+        X is as linear_pass takes it; y and weight are contiguous, in the dtype of `working`, but y of a loss of rows
+        is int32; `rates` is float64, a learning rate for each batch. Returns 'violated', 'diverged' or None; the step of which that is true was not
         taken.
         """
         cdef fl_linear_call *model = &self.call.model
         cdef int status
         model.rows = cnp.PyArray_DIM(y, 0)
         describe_matrix(model, self.layout.strides[0], X)
-        describe(&model.y, NULL, y, 1)
+        if self.call.row_kernel != NULL:
+            self.call.label = <const cnp.int32_t *>cnp.PyArray_DATA(y)
+        else:
+            describe(&model.y, NULL, y, 1)
         model.weight.data = NULL
         if weight is not None:
             describe(&model.weight, NULL, weight, 1)

@@ -54,7 +54,7 @@ class Stream:
             raise ValueError("X has no rows: there is no block, or all are empty")
         head = self.first[0][1]
         self.sparse, nothing = isinstance(head.X, tuple), np.empty((0, head.columns), head.dtype)
-        self.model = linear._Model(loss, nothing, np.empty(0), None, 0.0, "sum")
+        self.model = linear._kind(loss)(loss, nothing, np.empty(0), None, 0.0, "sum")
 
     def pieces(self, rng: np.random.Generator) -> Iterator[Piece]:
         left: list[tuple[str, linear._Model]] = []
@@ -106,7 +106,7 @@ class Stream:
                 f"y is None, so X must be blocks {FORM}, but this is of type {type(block).__name__}"
             )
         X, y, weight = (*block, None)[:3]
-        model = linear._Model(self.loss, X, y, weight, 0.0, "sum")
+        model = linear._kind(self.loss)(self.loss, X, y, weight, 0.0, "sum")
         self.check(model)
         model.weight = weigh(model, self.class_weight, all_labels=False)
         if hasattr(self, "model") and model.dtype != self.model.dtype:
@@ -172,7 +172,7 @@ def _piece(suspects: list[tuple[str, linear._Model]], model: linear._Model, orde
     return Piece(
         suspects,
         model.X,
-        np.require(model.y, model.dtype, ["C", "A"]),
+        model.targets(),
         None if weight is None else weight.astype(model.dtype),
         order,
         rows,

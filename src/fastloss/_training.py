@@ -46,10 +46,10 @@ class Training:
     def publish(self) -> None:
         self.history.steps = self.checkpoint.steps = self.descent.steps
         w = self.parameters if self.kept is None else self.kept
-        coef, intercept = self.before if self.failed else (w[:-1], w[-1])
-        self.coef[...] = coef
-        if self.intercept is not None:
-            self.intercept[...] = intercept
+        coef, intercept = self.before if self.failed else (w[: self.coef.size], w[self.coef.size :])
+        self.coef[...] = coef.reshape(self.coef.shape)
+        if self.intercept is not None and intercept is not None:
+            self.intercept[...] = intercept.reshape(self.intercept.shape)
 
     def run_epoch(self, pieces: Iterable[Piece], rate: Rates) -> None:
         began, seen = time.perf_counter(), _Seen()
@@ -60,7 +60,7 @@ class Training:
             if not seen.weight > 0:
                 raise ValueError("the weights of an epoch's rows must have a positive sum")
             if self.held_out is not None:
-                found = self.held_out._sums(self.parameters[:-1], self.parameters[-1])[0]
+                found = self.held_out._sums(*self.held_out.split("parameters", self.parameters, True))[0]
                 self.history.validation_loss.append(found)
         except (KeyboardInterrupt, DivergenceError):
             raise
@@ -84,7 +84,7 @@ class Training:
             w = self.checkpoint.parameters
             for name, model in piece.suspects:
                 with saying(name):
-                    model._sums(w[:-1], w[-1])
+                    model._sums(*model.split("parameters", w, True))
             raise ValueError("y or a score lies outside of the loss's domain")
         seen.lr = float(lrs[descent.steps - first if outcome else -1])
         if outcome == "diverged":

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from fastloss import linear
 from fastloss._arguments import Array
 from fastloss._automatic import ROWS, automatic_rate
 from fastloss._checks import nonnegative, positive
-from fastloss._core import Descent, Loss
+from fastloss._core import Descent, Loss, RowLoss
 from fastloss._history import Checkpoint, DivergenceError, History, State
 from fastloss._schedules import rates
 from fastloss._sources import Memory, given_validation
@@ -51,6 +52,7 @@ def sgd(
     nesterov: bool = False,
     average: bool | int = False,
     clip_norm: float | None = None,
+    importance_aware: bool = False,
     tol: float | None = 1e-4,
     n_iter_no_change: int = 5,
     validation: tuple[ArrayLike, ...] | None = None,
@@ -74,16 +76,16 @@ def sgd(
     Parameters
     ----------
     loss, X, y
-        As in `value_and_grad`; no loss of rows. `X` is not copied, however it is shuffled. Scale its columns: steps
+        As in `value_and_grad`, but with `softmax_cross_entropy` the labels are classes from 0 to K - 1. `X` is not copied, however it is shuffled. Scale its columns: steps
         are as long in one direction as in the other. Where `y` is None, `X` is a stream: see the notes.
-    coef : ndarray of float32 or float64, shape (d,)
+    coef : ndarray of float32 or float64, shape (d,), or (K, d) with `softmax_cross_entropy`
         Where to start, and where the result goes. Steps are computed in float64, from scores in the dtype of `X`.
-    intercept : ndarray of float32 or float64, shape () or (1,), optional
+    intercept : ndarray of float32 or float64, shape () or (1,), or (K,), optional
         Likewise. None: there is no intercept.
     lr : float, callable or 'auto', default 0.01
         The learning rate, or a function of the number of the step (0, 1, ...) that returns it. 'auto' tries powers of 2
         for 32 steps or an epoch on about 1000 rows, of a stream on rows of its first block, and takes half of the one
-        that leads to the lowest objective. The trials cost some epochs of these rows.
+        that leads to the lowest objective, on as many others. The trials cost some epochs of these rows.
     schedule : {'constant', 'invscaling', 'optimal', 'adaptive', 'cosine'}
         Of step t: ``lr``; ``lr / (t + 1)**power_t``; ``1 / ((l1 + l2) * (t0 + t))``, with t0 by Bottou's heuristic,
         as in scikit-learn; ``lr``, divided by 5 where the loss does not decrease (see `tol`); ``lr / 2 * (1 +
@@ -116,6 +118,11 @@ def sgd(
         Return the mean of the parameters behind all steps (Polyak and Ruppert), or behind all but so many.
     clip_norm : float, optional
         Longer gradients are shortened to this norm, the penalties' share not included.
+    importance_aware : bool, default False
+        A step on a row of weight h is as h times many steps as short as you like: it ends where ``ds/dt = -lr * (||x||^2
+        + 1) * dloss/ds`` leads the row's score in the time h. So it passes no minimum of the row's loss, however large
+        `lr` and h are. For pointwise losses, one row a step (`batch_size=1`) and weights >= 0; without `momentum`, which
+        would pass the minimum all the same.
     tol : float or None, default 1e-4
         The end comes where `n_iter_no_change` epochs in a row have not brought the loss below its lowest value by
         `tol`: the validation loss with `early_stopping`, else that of training, without penalties. A training loss of
@@ -163,14 +170,15 @@ def sgd(
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
 
-    A call runs on one thread but for the validation loss. Its bits depend on neither the number of threads nor, among
-    SIMD levels with fused multiply-add, the level. A step on sparse rows costs their elements and d.
+    Threads share the rows of a batch where these take more than some 32 kB: 256 rows of 100 columns, not 32. The bits
+    depend on neither the number of threads nor, among SIMD levels with fused multiply-add, the level. A step on sparse
+    rows costs their elements and d, on one thread.
 
     References
     ----------
     Bottou, L., Curtis, F. E. & Nocedal, J. (2018). Optimization methods for large-scale machine learning. SIAM
     Review 60. Polyak, B. T. & Juditsky, A. B. (1992). Acceleration of stochastic approximation by averaging. SIAM J.
-    Control Optim. 30.
+    Control Optim. 30. Karampatziakis, N. & Langford, J. (2011). Online importance weight aware updates. UAI.
 
     Examples
     --------
@@ -204,7 +212,10 @@ def sgd(
         early_stopping,
     )
 
-    check = partial(_check_updatable, coef, intercept)
+    if importance_aware and (batch != 1 or momentum):
+        raise ValueError("importance_aware needs batch_size=1 and no momentum")
+
+    check = partial(_check_updatable, coef, intercept, importance_aware)
     here = _checkpoint(resume, coef, intercept, seed).resumed(momentum > 0, average_from is not None)
     data: Memory | Stream
     if y is None:
@@ -214,7 +225,7 @@ def sgd(
             )
         data = Stream(loss, X, batch, shuffle, class_weight, epochs, check)
     else:
-        model = linear._Model(loss, cast(ArrayLike, X), y, sample_weight, 0.0, "mean")
+        model = linear._kind(loss)(loss, cast(ArrayLike, X), y, sample_weight, 0.0, "mean")
         check(model)
         of_validation = here.rng if resume is None else np.random.default_rng(seed)  # the same rows as before
         data = Memory(model, X, batch, shuffle, class_weight, validation_fraction, of_validation)
@@ -232,6 +243,7 @@ def sgd(
         l1=l1,
         momentum=float(momentum),
         nesterov=bool(nesterov),
+        importance_aware=bool(importance_aware),
         clip_norm=np.inf if clip_norm is None else positive(clip_norm=clip_norm),
         limit=_limit(model.dtype, coef, intercept),
     )
@@ -271,10 +283,11 @@ def sgd(
 
 
 def _descent(model: linear._Model, here: Checkpoint, **options: Any) -> Descent:
+    coef, _ = model.split("parameters", here.parameters, True)
     return Descent(
         model.loss,
         here.parameters,
-        model.working(here.parameters[:-1]),
+        np.stack([model.working(row) for row in np.atleast_2d(coef)]),
         velocity=here.velocity,
         average=here.average,
         steps=here.steps,
@@ -298,13 +311,16 @@ def _limit(dtype: np.dtype[Any], *arrays: Array | None) -> float:
     return min(float(np.finfo(dtype).max) for dtype in dtypes)
 
 
-def _check_updatable(coef: Any, intercept: Any, model: linear._Model) -> None:
-    if updatable("coef", coef).shape != (model.columns,):
+def _check_updatable(coef: Any, intercept: Any, importance_aware: bool, model: linear._Model) -> None:
+    model.check_start(
+        updatable("coef", coef), None if intercept is None else updatable("intercept", intercept)
+    )
+    if importance_aware and isinstance(model.loss, RowLoss):
         raise ValueError(
-            f"coef has shape {coef.shape}, but X has {model.columns} columns; pass shape ({model.columns},)"
+            f"importance_aware is for pointwise losses; {model.loss.name} has several scores a row"
         )
-    if intercept is not None and updatable("intercept", intercept).shape not in ((), (1,)):
-        raise ValueError(f"intercept has shape {intercept.shape}; pass an array of shape (1,)")
+    if importance_aware and model.weight is not None and (model.weight < 0).any():
+        raise ValueError("importance_aware needs a sample_weight >= 0")
     inputs = model.X if isinstance(model.X, tuple) else (model.X,)
     for name, array in (("coef", coef), ("intercept", intercept)):
         if array is None:
@@ -320,10 +336,12 @@ def _check_updatable(coef: Any, intercept: Any, model: linear._Model) -> None:
 def _checkpoint(resume: Checkpoint | None, coef: Array, intercept: Array | None, seed: Any) -> Checkpoint:
     """Where the descent begins."""
     if resume is None:
-        start = np.hstack([coef, 0.0 if intercept is None else intercept]).astype(np.float64)
+        behind = np.zeros(np.shape(coef)[:-1]) if intercept is None else intercept
+        start = np.concatenate((coef, behind), axis=None).astype(np.float64)
         return Checkpoint(start, None, None, np.random.default_rng(seed))
     if not isinstance(resume, Checkpoint):
         raise TypeError(f"resume must be the checkpoint of a History, got {resume!r}")
-    if resume.parameters.shape != (len(coef) + 1,):
-        raise ValueError(f"resume has {len(resume.parameters) - 1} coefficients, but coef {len(coef)}")
+    scores, size = math.prod(np.shape(coef)[:-1]), np.size(coef)
+    if resume.parameters.shape != (size + scores,):
+        raise ValueError(f"resume has {len(resume.parameters) - scores} coefficients, but coef {size}")
     return resume
