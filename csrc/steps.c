@@ -3,10 +3,11 @@
  * rows are. */
 #include "fastloss.h"
 #include "linear.h"
+#include "measure.h"
 #include "pack.h"
+#include "sparse_steps.h"
 #include "team.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -17,7 +18,6 @@ enum {
     FEWEST_ROWS = FL_LANES,
     MOST_ROWS = FL_BLOCK,
     LONG_ENOUGH = 4, /* rows that lie together are not copied */
-    SUM_LANES = 8,   /* of the norm: the same order of additions for every compiler */
 };
 
 /* What there is one of per row: padded to whole groups of lanes. */
@@ -154,61 +154,23 @@ static int add_block(const steps_job *job, ptrdiff_t start, ptrdiff_t n, double 
 
 /* ---- one step ---------------------------------------------------------------------------------- */
 
-typedef struct {
-    double norm, largest;
-    int finite;
-} extent;
-
-/* Of n numbers, which it multiplies by a factor; behind them there are zeros up to whole groups. */
-static extent measure(double *x, ptrdiff_t n, double factor)
-{
-    double squares[SUM_LANES] = { 0 }, zeros[SUM_LANES] = { 0 }, largest[SUM_LANES] = { 0 }, square = 0,
-           zero = 0, all = 0;
-    for (ptrdiff_t j = 0; j < n; j += SUM_LANES)
-#pragma omp simd
-        for (int l = 0; l < SUM_LANES; l++) {
-            const double g = x[j + l] * factor, size = fabs(g);
-            x[j + l] = g;
-            squares[l] += g * g;
-            zeros[l] += g * 0;
-            largest[l] = size > largest[l] ? size : largest[l];
-        }
-    for (int l = 0; l < SUM_LANES; l++) {
-        square += squares[l];
-        zero += zeros[l];
-        all = largest[l] > all ? largest[l] : all;
-    }
-    return (extent){ sqrt(square), all, zero == 0 };
-}
-
 /* What moves the parameters. By value: the compiler need not fear that writing them changes it. */
 typedef struct {
     double rate, clip, l2, cut, momentum;
     int nesterov;
 } rule;
 
-/* Within `cut` of 0 a coefficient becomes 0. */
-static inline double shrunk(double w, double cut) { return w - (w > cut ? cut : w < -cut ? -cut : w); }
-
 static void move(rule r, ptrdiff_t n, const double *w, const double *g, double *velocity, double *next)
 {
     if (!velocity)
         for (ptrdiff_t j = 0; j < n; j++)
-            next[j] = shrunk(w[j] - r.rate * (r.clip * g[j] + r.l2 * w[j]), r.cut);
+            next[j] = fl_shrunk(w[j] - r.rate * (r.clip * g[j] + r.l2 * w[j]), r.cut);
     else
         for (ptrdiff_t j = 0; j < n; j++) {
             const double d = r.clip * g[j] + r.l2 * w[j], v = r.momentum * velocity[j] + d;
             velocity[j] = v;
-            next[j] = shrunk(w[j] - r.rate * (r.nesterov ? d + r.momentum * v : v), r.cut);
+            next[j] = fl_shrunk(w[j] - r.rate * (r.nesterov ? d + r.momentum * v : v), r.cut);
         }
-}
-
-static ptrdiff_t count_odd(const double *x, ptrdiff_t n, double limit)
-{
-    ptrdiff_t odd = 0;
-    for (ptrdiff_t j = 0; j < n; j++)
-        odd += !(fabs(x[j]) <= limit);
-    return odd;
 }
 
 static void keep(fl_steps_call *call, const double *next)
@@ -245,11 +207,11 @@ static int take_step(steps_job *job, fl_steps_call *call, ptrdiff_t b, fl_total 
         return status;
     if (!call->fit_intercept)
         job->sums[columns] = 0;
-    const extent g = measure(job->sums, columns + 1, 1 / (double)n);
+    const fl_extent g = fl_measure(job->sums, columns + 1, 1 / (double)n);
     call->norm = g.norm;
     call->largest = g.largest > call->largest ? g.largest : call->largest;
     if (!g.finite || !(fabs(total) <= DBL_MAX)) {
-        call->odd = count_odd(job->sums, columns + 1, DBL_MAX) + count_odd(&total, 1, DBL_MAX);
+        call->odd = fl_count_odd(job->sums, columns + 1, DBL_MAX) + fl_count_odd(&total, 1, DBL_MAX);
         return FL_DIVERGED;
     }
     const double clip = g.norm > call->clip_norm ? call->clip_norm / g.norm : 1;
@@ -258,9 +220,9 @@ static int take_step(steps_job *job, fl_steps_call *call, ptrdiff_t b, fl_total 
     r.l2 = r.cut = 0; /* of the intercept */
     move(r, 1, call->coef + columns, job->sums + columns, call->velocity ? call->velocity + columns : NULL,
          job->next + columns);
-    const extent there = measure(job->next, columns + 1, 1);
+    const fl_extent there = fl_measure(job->next, columns + 1, 1);
     if (!there.finite || there.largest > call->limit) {
-        call->odd = count_odd(job->next, columns + 1, call->limit);
+        call->odd = fl_count_odd(job->next, columns + 1, call->limit);
         return FL_DIVERGED;
     }
     *loss = fl_total_add(*loss, (fl_total){ total, 0 });
@@ -289,6 +251,8 @@ static ptrdiff_t rows_per_block(const fl_linear_call *model)
 
 int fl_run_steps(fl_steps_call *call)
 {
+    if (fl_steps_are_lazy(call))
+        return fl_run_lazy_steps(call);
     const fl_linear_call *model = &call->model;
     const ptrdiff_t size = model->real_bytes, columns = model->columns, *strides = model->X.strides;
     steps_job job = { .call = call, .table = fl_kernels((int)size), .lengths = { model->rows, columns } };

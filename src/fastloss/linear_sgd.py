@@ -216,12 +216,18 @@ def sgd(
     ``history.interrupted`` says so.
 
     A call runs on one thread but for the validation loss. Its bits depend on neither the number of threads nor, among
-    SIMD levels with fused multiply-add, the level. A step on sparse rows costs their elements and d.
+    SIMD levels with fused multiply-add, the level.
+
+    A step on sparse rows costs their elements, not d: what the penalties and the average do to the other columns is
+    caught up on when they are next read, at the latest behind the epoch. That has no short form, and costs d a step,
+    with momentum, with `average` and `l1` together, and where ``lr * l2 >= 1``; and is not worth it where a batch has
+    as many elements as there are columns. The steps are the same either way, to rounding.
 
     References
     ----------
     Bottou, L., Curtis, F. E. & Nocedal, J. (2018). Optimization methods for large-scale machine learning. SIAM
-    Review 60. Polyak, B. T. & Juditsky, A. B. (1992). Acceleration of stochastic approximation by averaging. SIAM J.
+    Review 60. Langford, J., Li, L. & Zhang, T. (2009). Sparse online learning via truncated gradient. JMLR 10. Polyak,
+    B. T. & Juditsky, A. B. (1992). Acceleration of stochastic approximation by averaging. SIAM J.
     Control Optim. 30.
 
     Examples
