@@ -255,6 +255,7 @@ typedef struct {
     ptrdiff_t rows, batch;
     const double *rates; /* of each batch, its learning rate */
     double l2, l1, momentum, clip_norm;
+    double intercept_rate; /* by which the intercept's learning rates are multiplied */
     int nesterov, fit_intercept;
     double limit;  /* a parameter beyond it counts as infinite */
     double *coef;  /* a number per column and, last, the intercept; so are velocity and average */

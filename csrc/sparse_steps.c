@@ -288,7 +288,7 @@ static int move(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t found,
     }
     for (ptrdiff_t i = 0; i < found; i++)
         moved[i] = get(v + room->columns[i]) - scaled * room->grads[i];
-    moved[found] = get(intercept) - rate * room->grads[found];
+    moved[found] = get(intercept) - call->intercept_rate * rate * room->grads[found];
     room->odd = fl_count_odd(moved, found + 1, call->limit);
     if (room->odd)
         return FL_DIVERGED;

@@ -218,6 +218,7 @@ static int take_step(steps_job *job, fl_steps_call *call, ptrdiff_t b, fl_total 
     rule r = { rate, clip, call->l2, rate * call->l1, call->momentum, call->nesterov };
     move(r, columns, call->coef, job->sums, call->velocity, job->next);
     r.l2 = r.cut = 0; /* of the intercept */
+    r.rate *= call->intercept_rate;
     move(r, 1, call->coef + columns, job->sums + columns, call->velocity ? call->velocity + columns : NULL,
          job->next + columns);
     const fl_extent there = fl_measure(job->next, columns + 1, 1);

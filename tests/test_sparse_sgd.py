@@ -44,6 +44,7 @@ def check(got, wanted, seen=None, rtol=1e-11):
         {"l2": 9.0, "l1": 0.01},
         {"clip_norm": 0.2, "l2": 0.1, "l1": 0.01},
         {"momentum": 0.9, "nesterov": True, "l2": 0.2, "l1": 0.02},
+        {"intercept_lr": 0.01, "l2": 0.3},
         {"average": True},
         {"average": 37, "l2": 0.3},
         {"average": 37, "l2": 9.0},

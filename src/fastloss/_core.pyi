@@ -314,6 +314,7 @@ class Descent:
         momentum: float,
         nesterov: bool,
         clip_norm: float,
+        intercept_rate: float,
         average_from: int | None,
         limit: float,
     ) -> None: ...

@@ -121,6 +121,7 @@ def sgd(
     nesterov: bool = False,
     average: bool | int = False,
     clip_norm: float | None = None,
+    intercept_lr: float = 1.0,
     tol: float | None = 1e-4,
     n_iter_no_change: int = 5,
     validation: tuple[ArrayLike, ...] | None = None,
@@ -137,8 +138,9 @@ def sgd(
         coef    -= lr * (d + momentum * velocity if nesterov else velocity)
         coef     = sign(coef) * max(0, |coef| - lr * l1)
 
-    The intercept moves likewise, without the penalties. The objective is ``mean(loss) + l2 / 2 * ||coef||^2 + l1 *
-    ||coef||_1``, as in `value_and_grad`; with both penalties it is the elastic net, and coefficients become exactly 0.
+    The intercept moves likewise, by ``intercept_lr * lr`` and without the penalties. The objective is ``mean(loss) +
+    l2 / 2 * ||coef||^2 + l1 * ||coef||_1``, as in `value_and_grad`; with both penalties it is the elastic net, and
+    coefficients become exactly 0.
 
     Parameters
     ----------
@@ -183,6 +185,9 @@ def sgd(
         Return the mean of the parameters behind all steps (Polyak and Ruppert), or behind all but so many.
     clip_norm : float, optional
         Longer gradients are shortened to this norm, the penalties' share not included.
+    intercept_lr : float, default 1
+        By what the learning rates of the intercept are multiplied. It moves in every step, the columns of sparse rows
+        seldom, so that its noise outweighs theirs: 0.01 is what scikit-learn takes there.
     tol : float or None, default 1e-4
         The end comes where `n_iter_no_change` epochs in a row have not brought the loss below its lowest value by
         `tol`: the validation loss with `early_stopping`, else that of training, without penalties. A training loss of
@@ -286,6 +291,7 @@ def sgd(
         momentum=float(momentum),
         nesterov=bool(nesterov),
         clip_norm=np.inf if clip_norm is None else positive(clip_norm=clip_norm),
+        intercept_rate=nonnegative(intercept_lr=intercept_lr),
         average_from=None if average is False else 0 if average is True else _whole("average", average, 0),
         limit=_limit(model.dtype, coef, intercept),
     )
