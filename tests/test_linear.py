@@ -493,10 +493,23 @@ def test_a_matrix_that_leads_outside_is_refused(part, at, value, index):
         value_and_grad("logistic", X, y, coef)
 
 
-def test_softmax_of_sparse_rows_is_refused():
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_softmax_of_sparse_rows(reduction):
     X, y, *_ = sparse_problem(30, 9, np.float64)
-    with pytest.raises(TypeError, match=r"X is sparse \(csr_array\).*pass X.toarray\(\)"):
-        value_and_grad("softmax_cross_entropy", X, y, np.zeros((2, 9)))
+    coef, intercept, weight = np.linspace(-1, 1, 18).reshape(2, 9), np.array([0.5, -0.5]), np.arange(30.0) % 4
+    y = (np.asarray(y) > 0).astype(int)
+    options = {"sample_weight": weight, "l2": 0.1, "reduction": reduction}
+    wanted = value_and_grad("softmax_cross_entropy", X.toarray(), y, coef, intercept, **options)
+    X.data[X.indptr[4] : X.indptr[5]] = np.nan  # of weight 0
+    got = value_and_grad("softmax_cross_entropy", X, y, coef, intercept, **options)
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
+    value, *grads = value_and_grad("softmax_cross_entropy", X, y, coef, sample_weight=0 * weight)
+    assert value == 0
+    assert not any(g.any() for g in grads)
+    X.indices[0] = 9
+    with pytest.raises(ValueError, match="X is not a valid CSR matrix"):
+        value_and_grad("softmax_cross_entropy", X, y, coef)
 
 
 def test_a_matrix_whose_parts_do_not_fit_is_refused():

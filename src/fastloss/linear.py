@@ -47,8 +47,8 @@ def value_and_grad(
     ----------
     loss : Loss or str
         A pointwise loss, with parameters of its own as in ``fl.huber.bind(delta=2.0)``, or its name. With
-        `softmax_cross_entropy` `coef` and its gradient have shape (K, d), `intercept` and its gradient (K,), and `X`
-        is dense: that is `linear_cross_entropy`, whose matrix products read `X` twice.
+        `softmax_cross_entropy` `coef` and its gradient have shape (K, d), `intercept` and its gradient (K,): that is
+        `linear_cross_entropy`, whose matrix products read `X` twice; of sparse rows the scores are held as a whole.
     X : array_like or sparse matrix of SciPy, shape (n, d)
         float32 and float64 are computed as they are, float16 as float32, all else as float64. In C or Fortran
         order it is read where it lies, also rows of a larger array; of other layouts a block at a time is copied. Sparse
@@ -285,8 +285,6 @@ class _Model:
     Arrays are views of the caller's, whose own shapes and dtypes may change later.
     """
 
-    takes_sparse = True
-
     def __init__(
         self,
         loss: Loss[...] | str,
@@ -301,7 +299,7 @@ class _Model:
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         self.mean = reduction == "mean"
         self.l2 = nonnegative(l2=l2)
-        self.X, self.dtype, (self.rows, self.columns) = _matrix(X if self.takes_sparse else as_array("X", X))
+        self.X, self.dtype, (self.rows, self.columns) = _matrix(X)
         self.y = self.per_row("y", y)
         self.weight = None if sample_weight is None else self.per_row("sample_weight", sample_weight)
         if not self.rows and self.mean:
@@ -399,8 +397,6 @@ class _Model:
 class _Softmax(_Model):
     """The softmax cross-entropy: coefficients of shape (K, d), intercepts (K,)."""
 
-    takes_sparse = False
-
     def accepted(self, loss: Loss[...] | str) -> Loss[...]:
         found = _named(loss)
         axis: Any = found.params["axis"]
@@ -456,9 +452,34 @@ class _Softmax(_Model):
     def _sums(self, coef: Array, intercept: Any, *_: Any) -> tuple[float, Array, Any]:
         with np.errstate(all="ignore"):
             parameters = coef.astype(self.dtype), intercept.astype(self.dtype)
+        if isinstance(self.X, tuple):
+            return self._sparse_sums(*parameters)
         arguments = self.y, self.X, *parameters, self.weight, "mean" if self.mean else "sum", self.loss.params
         value, grad, grad_intercept = model_gradients(*arguments)  # type: ignore[arg-type]
         return value, grad.astype(np.float64), grad_intercept.astype(np.float64)
+
+    def _sparse_sums(self, coef: Array, intercept: Array) -> tuple[float, Array, Array]:
+        """With the matrix of scores."""
+        from scipy.sparse import csr_array  # type: ignore[import-untyped]
+
+        values, starts, indices = self.X
+        X, y, weight = (
+            csr_array((values, indices, starts), shape=(self.rows, self.columns)),
+            self.y,
+            self.weight,
+        )
+        X = _checked(X)
+        if weight is not None and not weight.all():  # 0 times NaN is not 0 there
+            counted = np.flatnonzero(weight)
+            if not len(counted):
+                return 0.0, np.zeros(coef.shape), np.zeros(len(coef))
+            X, y, weight = X[counted], y[counted], weight[counted]
+        with np.errstate(all="ignore"):
+            scores = np.asarray(X @ coef.T) + intercept
+            value, grad = self.loss.value_and_grad(
+                y, scores, sample_weight=weight, reduction="mean" if self.mean else "sum", out=scores
+            )
+            return value, (X.T @ grad).T.astype(np.float64), grad.sum(axis=0, dtype=np.float64)
 
 
 def _kind(loss: Loss[...] | str) -> type[_Model]:
@@ -509,7 +530,7 @@ def _checked(X: Any) -> Any:
     """The sparse matrix, with indices that its conversion, which does not look at them, may follow."""
     X = copy(X)  # the check shortens arrays
     try:
-        if X.format in ("csc", "bsr"):
+        if X.format in ("csr", "csc", "bsr"):
             X.check_format(full_check=True)
             if (np.diff(X.indptr) < 0).any():  # also where nothing counts as stored
                 raise ValueError("index pointer values must form a non-decreasing sequence")
