@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,11 @@ class History:
     best_epoch: int | None = None
     stopped: str = "epochs"
     checkpoint: Checkpoint | None = None
+
+    def extended(self, later: History) -> History:
+        """Both, of a call and one that has resumed from it."""
+        lists = {f.name for f in fields(self) if isinstance(getattr(self, f.name), list)}
+        return replace(later, **{name: getattr(self, name) + getattr(later, name) for name in lists})
 
     @property
     def interrupted(self) -> bool:

@@ -166,7 +166,7 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
         given_out = arrays[i]
         result = given_out
         if given_out is None or overlaps_any(given_out, inputs):
-            result = np.empty(shapes[name], dtype)
+            result = new_array(shapes[name], dtype)
         results.append(result)
         if name == "value":
             describe_rows(&call.value, layout.strides[3], result)
@@ -178,7 +178,7 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
             describe_rows(&call.hess, layout.strides[5], view)
     lse = None
     if return_lse:
-        lse = np.empty(rows_shape, dtype)
+        lse = new_array(rows_shape, dtype)
         describe_rows(&call.lse, layout.strides[6], lse)
 
     requirement = fl_row_loss_requirement(loss.id).decode()

@@ -137,11 +137,11 @@ def _again(blocks: Any, epochs: int) -> Callable[[], Iterable[Any]]:
 
 
 def _count_steps(blocks: Any, batch: int) -> int | None:
-    """The steps of an epoch, where all blocks are at hand."""
-    if not isinstance(blocks, Sequence):
-        return None
-    lengths = [len(block[1]) for block in blocks if isinstance(block, tuple | list) and len(block) > 1]
-    return -(-sum(lengths) // batch)
+    """The steps of an epoch, where all blocks are at hand, or their rows known, as those of `fastloss.data.batches`."""
+    rows = getattr(blocks, "rows", None)
+    if rows is None and isinstance(blocks, Sequence):
+        rows = sum(len(block[1]) for block in blocks if isinstance(block, tuple | list) and len(block) > 1)
+    return None if rows is None else -(-rows // batch)
 
 
 def _joined(parts: list[tuple[str, linear._Model]]) -> Piece:

@@ -87,7 +87,7 @@ def sgd(
     lr : float, callable or 'auto', default 0.01
         The learning rate, or a function of the number of the step (0, 1, ...) that returns it. 'auto' tries powers of 2
         for 32 steps or an epoch on about 1000 rows, of a stream on rows of its first block, and takes half of the one
-        that leads to the lowest objective. The trials cost some epochs of these rows.
+        that leads to the lowest objective, on as many others. The trials cost some epochs of these rows.
     schedule : {'constant', 'invscaling', 'optimal', 'adaptive', 'cosine'}
         Of step t: ``lr``; ``lr / (t + 1)**power_t``; ``1 / ((l1 + l2) * (t0 + t))``, with t0 by Bottou's heuristic,
         as in scikit-learn; ``lr``, divided by 5 where the loss does not decrease (see `tol`); ``lr / 2 * (1 +
@@ -170,7 +170,7 @@ def sgd(
     the rows that did not fill a batch, which begin the next one: without `shuffle`, how the rows are cut into blocks
     changes no bit of the parameters. Rows are shuffled within their block. Weights are taken as they are, since their
     mean is not known before: twice the weight is twice the gradient. Not possible are ``class_weight='balanced'``,
-    `validation_fraction` and, unless it is a list, ``schedule='cosine'``.
+    `validation_fraction` and, unless it is a list or its `rows` says how many there are, ``schedule='cosine'``.
 
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
