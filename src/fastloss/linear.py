@@ -425,11 +425,6 @@ class _Softmax(_Model):
         return np.require(np.where((self.y >= 0) & (self.y < classes), self.y, -1), np.int32, ["C", "A"])
 
     def check_start(self, coef: Array, intercept: Array | None) -> None:
-        if isinstance(self.X, tuple):
-            raise ValueError(
-                f"X is sparse, and sgd takes dense rows with {self.loss.name}; pass X.toarray(), or hand "
-                "fl.linear.Objective, which takes sparse rows, to an optimiser"
-            )
         for option in ("class_weight", "ignore_index"):
             if self.loss.params[option] is not None:
                 raise ValueError(
