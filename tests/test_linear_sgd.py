@@ -52,13 +52,14 @@ VALUES = {
 
 def reference(
     loss, X, y, rate, *, epochs=3, batch=10, weight=None, start=0.0, l2=0.0, l1=0.0, momentum=0.0,
-    nesterov=False, clip=np.inf, average=None, fit_intercept=True,
+    nesterov=False, clip=np.inf, average=None, fit_intercept=True, intercept_lr=1.0,
 ):  # fmt: skip
     """The parameters, the intercept last, and of each epoch the sum of losses, last norm and largest component."""
     A = np.column_stack([X.astype(float), np.ones(len(X))])
     weight = np.ones(len(X)) if weight is None else weight / weight.mean()
     w, velocity, behind, t, seen = np.full(A.shape[1], start), 0.0, [], 0, []
     penalised = np.append(np.ones(A.shape[1] - 1), 0.0)
+    rates = np.append(np.ones(A.shape[1] - 1), intercept_lr)
     for _ in range(epochs):
         total, largest = 0.0, 0.0
         for i in range(0, len(A), batch):
@@ -72,7 +73,7 @@ def reference(
             largest = max(largest, np.abs(g).max())
             d = g * min(1, clip / norm) + l2 * penalised * w
             velocity = momentum * velocity + d
-            w = w - rate(t) * (d + momentum * velocity if nesterov else velocity)
+            w = w - rate(t) * rates * (d + momentum * velocity if nesterov else velocity)
             w = np.sign(w) * np.maximum(0, np.abs(w) - rate(t) * l1 * penalised)
             behind.append(w)
             t += 1
@@ -113,6 +114,7 @@ def test_more_rows_than_a_block(columns):
         {"clip_norm": 0.3, "momentum": 0.8, "l2": 0.1},
         {"average": True},
         {"average": 12, "l1": 0.01},
+        {"intercept_lr": 0.1, "l2": 0.1},
     ],
 )
 @pytest.mark.parametrize("loss", ["logistic", "half_squared_error"])
@@ -686,6 +688,7 @@ def test_momentum_and_average_may_begin_later():
         ({"nesterov": True}, ValueError, "nesterov needs momentum > 0"),
         ({"average": -1}, ValueError, "average must be >= 0"),
         ({"clip_norm": 0.0}, ValueError, "clip_norm must be > 0"),
+        ({"intercept_lr": -1.0}, ValueError, "intercept_lr must be >= 0"),
         ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change must be >= 1"),
         ({"tol": -1.0}, ValueError, "tol must be >= 0"),
         ({"early_stopping": True}, ValueError, "early_stopping needs validation"),
