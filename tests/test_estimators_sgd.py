@@ -140,24 +140,13 @@ def test_all_classes_together(classes, fit_intercept):
     assert model.history_.loss == model.loss_curve_.tolist()
 
 
-def test_the_softmax_takes_dense_rows():
-    X, y, _ = problem(3)
-    model = clone(CLASSIFIER).set_params(multi_class="auto").fit(csr_array(X), y)
-    wanted = clone(CLASSIFIER).fit(csr_array(X), y)
-    np.testing.assert_array_equal(model.predict_proba(X), wanted.predict_proba(X))
-    for options in ({"loss": "softmax_cross_entropy"}, {"multi_class": "multinomial"}):
-        with pytest.raises(
-            ValueError, match="no sparse X with solver='sgd'; pass loss='logistic' and multi_class='ovr'"
-        ):
-            clone(model).set_params(**options).fit(csr_array(X), y)
-
-
-def test_sparse_and_float32():
-    X, y, weight = problem()
+@pytest.mark.parametrize("model", [CLASSIFIER, SOFTMAX])
+def test_sparse_and_float32(model):
+    X, y, weight = problem(3)
     X *= np.random.default_rng(2).random(X.shape) < 0.4
-    dense = clone(CLASSIFIER).fit(X, y, weight)
-    np.testing.assert_allclose(clone(CLASSIFIER).fit(csr_array(X), y, weight).coef_, dense.coef_, atol=1e-9)
-    single = clone(CLASSIFIER).fit(X.astype(np.float32), y, weight)
+    dense = clone(model).fit(X, y, weight)
+    np.testing.assert_allclose(clone(model).fit(csr_array(X), y, weight).coef_, dense.coef_, atol=1e-9)
+    single = clone(model).fit(X.astype(np.float32), y, weight)
     assert single.coef_.dtype == np.float32
     np.testing.assert_allclose(single.coef_, dense.coef_, atol=0.01)
 

@@ -13,7 +13,6 @@ from fastloss._core import Loss, RowLoss
 from fastloss.registry import get, losses
 
 try:
-    from scipy.sparse import issparse  # type: ignore[import-untyped]
     from scipy.special import log_expit, log_softmax, logsumexp  # type: ignore[import-untyped]
     from sklearn.base import ClassifierMixin, RegressorMixin  # type: ignore[import-untyped]
     from sklearn.utils.class_weight import compute_class_weight  # type: ignore[import-untyped]
@@ -314,7 +313,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         Whether there are intercepts; they are not penalised.
     multi_class : {'auto', 'multinomial', 'ovr'}
         With more than two classes: 'multinomial', for 'logistic' without parameters, is the softmax cross-entropy;
-        'ovr' is each class against the rest. 'auto' takes the first where it can: not of sparse `X` with 'sgd'.
+        'ovr' is each class against the rest. 'auto' takes the first where it can.
     class_weight : dict or 'balanced', optional
         A factor for each class, 1 where a dict has none. 'balanced' makes the classes' weights add up to the same.
     solver : {'auto', 'lbfgs', 'sgd'}
@@ -367,7 +366,6 @@ n_iter_no_change, random_state, verbose
     """
 
     classes_: Array
-    _together: bool  # whether by the softmax
 
     def __init__(
         self,
@@ -515,8 +513,7 @@ n_iter_no_change, random_state, verbose
                 f"y has one class alone, {classes[0]!r}; a classifier needs at least two classes"
             )
         weight = self._weigh(classes, codes, weight)
-        dense = self._together if begun else not (self._by_sgd and issparse(X))
-        softmax = self._softmax(loss, len(classes), dense)
+        softmax = self._softmax(loss, len(classes))
         if softmax is not None:
             targets, rows = [codes], len(classes)
         else:
@@ -530,10 +527,9 @@ n_iter_no_change, random_state, verbose
         if len(coef) == 2:
             coef, intercept = np.diff(coef, axis=0), np.diff(intercept)
         self.classes_, self.coef_, self.intercept_ = classes, coef, intercept
-        self._together = softmax is not None
         return self
 
-    def _softmax(self, loss: Loss[...], classes: int, dense: bool) -> Loss[...] | None:
+    def _softmax(self, loss: Loss[...], classes: int) -> Loss[...] | None:
         """The loss of all classes together, or None where each is fitted by itself."""
         if self.multi_class not in ("auto", "multinomial", "ovr"):
             raise ValueError(f"multi_class must be 'auto', 'multinomial' or 'ovr', got {self.multi_class!r}")
@@ -544,17 +540,12 @@ n_iter_no_change, random_state, verbose
                     f"{loss.name} is of all classes together; multi_class='ovr' needs loss='logistic'"
                 )
             return None
-        if not dense and (together or self.multi_class == "multinomial"):
-            raise ValueError(
-                "the softmax takes no sparse X with solver='sgd'; pass loss='logistic' and multi_class='ovr', or "
-                "solver='lbfgs'"
-            )
         if together:
             return loss
         plain = loss == get("logistic")
         if self.multi_class == "multinomial" and not plain:
             raise ValueError(f"multi_class='multinomial' needs loss='logistic', got {loss!r}; use 'ovr'")
-        return get("softmax_cross_entropy") if plain and classes > 2 and dense else None
+        return get("softmax_cross_entropy") if plain and classes > 2 else None
 
     def _weigh(self, classes: Array, codes: Array, weight: Array | None) -> Array | None:
         """The weights of the rows, those of their classes included."""
@@ -613,7 +604,7 @@ n_iter_no_change, random_state, verbose
         scores = scores * LOG_ODDS.get(loss.name, 1)
         if scores.ndim == 1:
             return np.stack([log_expit(-scores), log_expit(scores)], axis=1)
-        if self._together:
+        if self._softmax(loss, len(self.classes_)) is not None:
             return np.asarray(log_softmax(scores, axis=1))
         logs = log_expit(scores)
         return np.asarray(logs - logsumexp(logs, axis=1, keepdims=True))

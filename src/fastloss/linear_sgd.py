@@ -80,8 +80,9 @@ def sgd(
     Parameters
     ----------
     loss, X, y
-        As in `value_and_grad`, but with `softmax_cross_entropy` the labels are classes from 0 to K - 1. `X` is not copied, however it is shuffled. Scale its columns: steps
-        are as long in one direction as in the other. Where `y` is None, `X` is a stream: see the notes.
+        As in `value_and_grad`, but with `softmax_cross_entropy` the labels are classes from 0 to K - 1. `X` is not
+        copied, however it is shuffled. Scale its columns: steps are as long in one direction as in the other. Where
+        `y` is None, `X` is a stream: see the notes.
     coef : ndarray of float32 or float64, shape (d,), or (K, d) with `softmax_cross_entropy`
         Where to start, and where the result goes. Steps are computed in float64, from scores in the dtype of `X`.
     intercept : ndarray of float32 or float64, shape () or (1,), or (K,), optional
@@ -172,9 +173,10 @@ def sgd(
     A stream is a list, or a function that returns an iterator for each epoch, or for one epoch an iterator itself,
     of blocks ``(X, y)`` or ``(X, y, sample_weight)`` with any number of rows. One of them is held at a time, beside
     the rows that did not fill a batch, which begin the next one: without `shuffle`, how the rows are cut into blocks
-    changes no bit of the parameters. Rows are shuffled within their block. Weights are taken as they are, since their
-    mean is not known before: twice the weight is twice the gradient. Not possible are ``class_weight='balanced'``,
-    `validation_fraction` and, unless it is a list or its `rows` says how many there are, ``schedule='cosine'``.
+    changes no bit of the parameters (of sparse rows the last bits alone). Rows are shuffled within their block. Weights
+    are taken as they are, since their mean is not known before: twice the weight is twice the gradient. Not possible
+    are ``class_weight='balanced'``, `validation_fraction` and, unless it is a list or its `rows` says how many there
+    are, ``schedule='cosine'``.
 
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
