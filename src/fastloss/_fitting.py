@@ -70,6 +70,11 @@ def train(loss: Loss[...], batches: Batches, settings: Settings, report: Report)
         _lbfgs(loss, first, held, settings, fit, report)
         return fit
 
+    if shape and batches.encoding.columns is None:
+        raise ValueError(
+            f"{loss.name} of sparse rows goes with --solver lbfgs, which needs all rows: raise --memory, or take two classes"
+        )
+
     def watch(state: Any) -> None:
         report(_text(state.history.loss, state.history.validation_loss))
 
@@ -133,7 +138,7 @@ def _lbfgs(
     X, y, *weight = rows
     objective: Any
     if isinstance(loss, RowLoss) and not isinstance(X, np.ndarray):
-        from fastloss.estimators import _sparse_softmax
+        from fastloss._lbfgs import _sparse_softmax
 
         objective = _sparse_softmax(loss, X, y, weight[0] if weight else None, settings.l2, True)
     else:

@@ -83,7 +83,7 @@ def fit(arguments: argparse.Namespace) -> int:
     with _writing(given.output):
         model_file.save(model, given.output)
     if given.plot:
-        _plot(found, given.plot, settings)
+        _plot(found, loss.name, given.plot, settings)
     if found.interrupted:
         note.line(
             f"interrupted after {len(found.training)} {_unit(settings)}s; {given.output} has what was learned until then"
@@ -372,19 +372,19 @@ def _shown(loss: Loss[...]) -> str:
     return repr(loss).removeprefix("fastloss.").replace(".bind", "")
 
 
-def _plot(found: _fitting.Fit, path: Path, settings: _fitting.Settings) -> None:
+def _plot(found: _fitting.Fit, name: str, path: Path, settings: _fitting.Settings) -> None:
     from matplotlib.figure import Figure
 
     from fastloss._display import LossCurveDisplay
 
     figure = Figure(layout="constrained")
     axes = figure.subplots()
-    for name, values in (("training", found.training), ("validation", found.validation)):
-        if values:
-            line = LossCurveDisplay(values, estimator_name=name).plot(axes).line_
-            line.set_xdata(np.arange(1, len(values) + 1))
-    axes.relim()
-    axes.autoscale_view()
+    LossCurveDisplay(
+        found.training,
+        validation_loss_curve=found.validation or None,
+        epochs=True,
+        estimator_name=name,
+    ).plot(axes)
     axes.set(xlabel=_unit(settings).capitalize(), ylabel="Mean loss")
     with _writing(path), model_file.replacing(path) as file:
         figure.savefig(file, format=path.suffix.lstrip("."))
