@@ -260,6 +260,7 @@ typedef struct {
     ptrdiff_t rows, batch;
     const double *rates; /* of each batch, its learning rate */
     double l2, l1, momentum, clip_norm;
+    double intercept_rate; /* by which the intercept's learning rates are multiplied */
     int nesterov, fit_intercept;
     /* Of doubles, the gradient alone: a row of weight h counts as h times as many steps as short as you like,
      * which needs batches of one row and weights that are not negative. NULL: not so. */

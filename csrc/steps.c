@@ -2,64 +2,26 @@
  * are doubles, whatever the rows are. */
 #include "batch.h"
 #include "fastloss.h"
+#include "measure.h"
 #include "rounds.h"
+#include "sparse_steps.h"
 #include "team.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    SUM_LANES = 8,  /* of the norm: the same order of additions for every compiler */
     LONG = 1 << 23, /* bytes of an epoch's rows that are worth a team */
 };
 
 /* ---- one step ---------------------------------------------------------------------------------- */
-
-typedef struct {
-    double norm, largest;
-    int finite;
-} extent;
-
-/* Of n numbers, which it multiplies by a factor; behind them there are zeros up to whole groups. */
-static extent measure(double *x, ptrdiff_t n, double factor)
-{
-    double squares[SUM_LANES] = { 0 }, zeros[SUM_LANES] = { 0 }, largest[SUM_LANES] = { 0 }, square = 0,
-           zero = 0, all = 0;
-    for (ptrdiff_t j = 0; j < n; j += SUM_LANES)
-#pragma omp simd
-        for (int l = 0; l < SUM_LANES; l++) {
-            const double g = x[j + l] * factor, size = fabs(g);
-            x[j + l] = g;
-            squares[l] += g * g;
-            zeros[l] += g * 0;
-            largest[l] = size > largest[l] ? size : largest[l];
-        }
-    for (int l = 0; l < SUM_LANES; l++) {
-        square += squares[l];
-        zero += zeros[l];
-        all = largest[l] > all ? largest[l] : all;
-    }
-    return (extent){ sqrt(square), all, zero == 0 };
-}
 
 /* What moves the parameters. By value: the compiler need not fear that writing them changes it. */
 typedef struct {
     double rate, clip, l2, cut, momentum, limit;
     int nesterov;
 } rule;
-
-/* Within `cut` of 0 a coefficient becomes 0. */
-static inline double shrunk(double w, double cut) { return w - (w > cut ? cut : w < -cut ? -cut : w); }
-
-static ptrdiff_t count_odd(const double *x, ptrdiff_t n)
-{
-    ptrdiff_t odd = 0;
-    for (ptrdiff_t j = 0; j < n; j++)
-        odd += !(fabs(x[j]) <= DBL_MAX);
-    return odd;
-}
 
 /* Returns how many of the next parameters are beyond the limit. */
 static ptrdiff_t move(rule r, ptrdiff_t n, const double *w, const double *g, double *velocity, double *next)
@@ -68,7 +30,7 @@ static ptrdiff_t move(rule r, ptrdiff_t n, const double *w, const double *g, dou
     if (!velocity)
 #pragma omp simd reduction(+ : odd)
         for (ptrdiff_t j = 0; j < n; j++) {
-            next[j] = shrunk(w[j] - r.rate * (r.clip * g[j] + r.l2 * w[j]), r.cut);
+            next[j] = fl_shrunk(w[j] - r.rate * (r.clip * g[j] + r.l2 * w[j]), r.cut);
             odd += !(fabs(next[j]) <= r.limit);
         }
     else
@@ -76,7 +38,7 @@ static ptrdiff_t move(rule r, ptrdiff_t n, const double *w, const double *g, dou
         for (ptrdiff_t j = 0; j < n; j++) {
             const double d = r.clip * g[j] + r.l2 * w[j], v = r.momentum * velocity[j] + d;
             velocity[j] = v;
-            next[j] = shrunk(w[j] - r.rate * (r.nesterov ? d + r.momentum * v : v), r.cut);
+            next[j] = fl_shrunk(w[j] - r.rate * (r.nesterov ? d + r.momentum * v : v), r.cut);
             odd += !(fabs(next[j]) <= r.limit);
         }
     return odd;
@@ -123,18 +85,18 @@ static int take_step(steps_job *job, fl_steps_call *call)
     double *sums = job->batches.sums, *velocity = call->velocity;
     for (ptrdiff_t s = 0; s < scores && !call->fit_intercept; s++)
         sums[s * (columns + 1) + columns] = 0;
-    const extent g = measure(sums, scores * (columns + 1), 1 / (double)n);
+    const fl_extent g = fl_measure(sums, scores * (columns + 1), 1 / (double)n);
     call->norm = g.norm;
     call->largest = g.largest > call->largest ? g.largest : call->largest;
     if (!g.finite || !(fabs(total) <= DBL_MAX)) {
-        call->odd = count_odd(sums, scores * (columns + 1)) + count_odd(&total, 1);
+        call->odd = fl_count_odd(sums, scores * (columns + 1), DBL_MAX) + fl_count_odd(&total, 1, DBL_MAX);
         return FL_DIVERGED;
     }
     const double clip = g.norm > call->clip_norm ? call->clip_norm / g.norm : 1;
-    const rule of_intercept = { rate, clip, 0, 0, call->momentum, call->limit, call->nesterov };
-    rule r = of_intercept;
-    r.l2 = call->l2;
-    r.cut = rate * call->l1;
+    const rule r = { rate, clip, call->l2, rate * call->l1, call->momentum, call->limit, call->nesterov };
+    rule of_intercept = r;
+    of_intercept.rate *= call->intercept_rate;
+    of_intercept.l2 = of_intercept.cut = 0;
     for (ptrdiff_t s = 0; s < scores; s++, sums += columns + 1) {
         const ptrdiff_t coef = s * columns, b = scores * columns + s;
         call->odd +=
@@ -170,6 +132,8 @@ static ptrdiff_t next_batch(void *data, int status)
 
 int fl_run_steps(fl_steps_call *call)
 {
+    if (fl_steps_are_lazy(call))
+        return fl_run_lazy_steps(call);
     steps_job job = { .call = call, .batch = -1 };
     const fl_linear_call *model = &call->model;
     const int is_long =

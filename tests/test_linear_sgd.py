@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -51,13 +52,14 @@ VALUES = {
 
 def reference(
     loss, X, y, rate, *, epochs=3, batch=10, weight=None, start=0.0, l2=0.0, l1=0.0, momentum=0.0,
-    nesterov=False, clip=np.inf, average=None, fit_intercept=True,
+    nesterov=False, clip=np.inf, average=None, fit_intercept=True, intercept_lr=1.0,
 ):  # fmt: skip
     """The parameters, the intercept last, and of each epoch the sum of losses, last norm and largest component."""
     A = np.column_stack([X.astype(float), np.ones(len(X))])
     weight = np.ones(len(X)) if weight is None else weight / weight.mean()
     w, velocity, behind, t, seen = np.full(A.shape[1], start), 0.0, [], 0, []
     penalised = np.append(np.ones(A.shape[1] - 1), 0.0)
+    rates = np.append(np.ones(A.shape[1] - 1), intercept_lr)
     for _ in range(epochs):
         total, largest = 0.0, 0.0
         for i in range(0, len(A), batch):
@@ -71,7 +73,7 @@ def reference(
             largest = max(largest, np.abs(g).max())
             d = g * min(1, clip / norm) + l2 * penalised * w
             velocity = momentum * velocity + d
-            w = w - rate(t) * (d + momentum * velocity if nesterov else velocity)
+            w = w - rate(t) * rates * (d + momentum * velocity if nesterov else velocity)
             w = np.sign(w) * np.maximum(0, np.abs(w) - rate(t) * l1 * penalised)
             behind.append(w)
             t += 1
@@ -112,6 +114,7 @@ def test_more_rows_than_a_block(columns):
         {"clip_norm": 0.3, "momentum": 0.8, "l2": 0.1},
         {"average": True},
         {"average": 12, "l1": 0.01},
+        {"intercept_lr": 0.1, "l2": 0.1},
     ],
 )
 @pytest.mark.parametrize("loss", ["logistic", "half_squared_error"])
@@ -553,6 +556,39 @@ assert history.interrupted and coef[0] > 0.01 and history.steps > 0, (history, c
         )
 
 
+def test_the_progress_bar(capfd):
+    pytest.importorskip("rich")
+    X, y = problem()
+    fit("logistic", X, y)
+    assert capfd.readouterr() == ("", "")
+    history, coef, _ = fit("logistic", X, y, epochs=4, progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "4/4 epochs" in err
+    assert f"loss {history.loss[-1]:.6g}, " in err
+    assert "rows/s" in err
+    np.testing.assert_array_equal(coef, fit("logistic", X, y, epochs=4)[1])
+
+
+def test_the_progress_bar_of_what_ends_early(capfd):
+    pytest.importorskip("rich")
+    X, y = problem()
+    coef = np.zeros(7)
+    with pytest.raises(DivergenceError):
+        sgd("squared_error", 1e9 * X, y, coef, progress=True)
+    assert "loss nan" in capfd.readouterr().err
+    sgd("logistic", [(X, y)], None, coef, progress=True, callback=lambda state: state.epoch == 2)
+    assert "3/100 epochs" in capfd.readouterr().err
+
+
+def test_without_rich(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    coef = np.full(7, 0.5)
+    with pytest.raises(ImportError, match="progress=True needs rich: pip install rich"):
+        sgd("logistic", *problem(), coef, progress=True)
+    assert (coef == 0.5).all()
+
+
 # ---- going on -------------------------------------------------------------------------------------------
 
 
@@ -640,6 +676,7 @@ def test_momentum_and_average_may_begin_later():
         ({"nesterov": True}, ValueError, "nesterov needs momentum > 0"),
         ({"average": -1}, ValueError, "average must be >= 0"),
         ({"clip_norm": 0.0}, ValueError, "clip_norm must be > 0"),
+        ({"intercept_lr": -1.0}, ValueError, "intercept_lr must be >= 0"),
         ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change must be >= 1"),
         ({"tol": -1.0}, ValueError, "tol must be >= 0"),
         ({"early_stopping": True}, ValueError, "early_stopping needs validation"),

@@ -122,7 +122,7 @@ cdef extern from "fastloss.h" nogil:
         const cnp.int64_t *order
         Py_ssize_t rows, batch
         const double *rates
-        double l2, l1, momentum, clip_norm
+        double l2, l1, momentum, clip_norm, intercept_rate
         int nesterov, fit_intercept
         fl_kernel *slope
         double slope_constants[FL_CONSTANTS]

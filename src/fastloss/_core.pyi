@@ -314,6 +314,7 @@ class Descent:
         momentum: float,
         nesterov: bool,
         clip_norm: float,
+        intercept_rate: float,
         limit: float,
         importance_aware: bool,
     ) -> None: ...

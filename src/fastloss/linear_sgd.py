@@ -20,6 +20,7 @@ from fastloss._automatic import ROWS, automatic_rate
 from fastloss._checks import nonnegative, positive
 from fastloss._core import Descent, Loss, RowLoss
 from fastloss._history import Checkpoint, DivergenceError, History, State
+from fastloss._progress import progress_bar
 from fastloss._schedules import rates
 from fastloss._sources import Memory, given_validation
 from fastloss._streams import Blocks, Stream
@@ -53,6 +54,7 @@ def sgd(
     average: bool | int = False,
     clip_norm: float | None = None,
     importance_aware: bool = False,
+    intercept_lr: float = 1.0,
     tol: float | None = 1e-4,
     n_iter_no_change: int = 5,
     validation: tuple[ArrayLike, ...] | None = None,
@@ -60,6 +62,7 @@ def sgd(
     early_stopping: bool = False,
     callback: Callable[[State], Any] | None = None,
     resume: Checkpoint | None = None,
+    progress: bool = False,
 ) -> History:
     """Fit a linear model by stochastic gradient descent; `coef` and `intercept` are updated in place.
 
@@ -70,8 +73,9 @@ def sgd(
         coef    -= lr * (d + momentum * velocity if nesterov else velocity)
         coef     = sign(coef) * max(0, |coef| - lr * l1)
 
-    The intercept moves likewise, without the penalties. The objective is ``mean(loss) + l2 / 2 * ||coef||^2 + l1 *
-    ||coef||_1``, as in `value_and_grad`; with both penalties it is the elastic net, and coefficients become exactly 0.
+    The intercept moves likewise, by ``intercept_lr * lr`` and without the penalties. The objective is ``mean(loss) +
+    l2 / 2 * ||coef||^2 + l1 * ||coef||_1``, as in `value_and_grad`; with both penalties it is the elastic net, and
+    coefficients become exactly 0.
 
     Parameters
     ----------
@@ -120,9 +124,12 @@ def sgd(
         Longer gradients are shortened to this norm, the penalties' share not included.
     importance_aware : bool, default False
         A step on a row of weight h is as h times many steps as short as you like: it ends where ``ds/dt = -lr * (||x||^2
-        + 1) * dloss/ds`` leads the row's score in the time h. So it passes no minimum of the row's loss, however large
+        + intercept_lr) * dloss/ds`` leads the row's score in the time h. So it passes no minimum of the row's loss, however large
         `lr` and h are. For pointwise losses, one row a step (`batch_size=1`) and weights >= 0; without `momentum`, which
         would pass the minimum all the same.
+    intercept_lr : float, default 1
+        By what the learning rates of the intercept are multiplied. It moves in every step, the columns of sparse rows
+        seldom, so that its noise outweighs theirs: 0.01 is what scikit-learn takes there.
     tol : float or None, default 1e-4
         The end comes where `n_iter_no_change` epochs in a row have not brought the loss below its lowest value by
         `tol`: the validation loss with `early_stopping`, else that of training, without penalties. A training loss of
@@ -141,6 +148,8 @@ def sgd(
         velocity, average, number of the step and random generator are those that it had at the end. `coef` and
         `intercept` are then only where the result goes. With the same `seed`, an integer, the rows of
         `validation_fraction` are the same.
+    progress : bool, default False
+        Show epochs, loss and rows per second on stderr; needs rich.
 
     Returns
     -------
@@ -170,14 +179,20 @@ def sgd(
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
 
-    Threads share the rows of a batch where these take more than some 32 kB: 256 rows of 100 columns, not 32. The bits
-    depend on neither the number of threads nor, among SIMD levels with fused multiply-add, the level. A step on sparse
-    rows costs their elements and d, on one thread.
+    Threads share the rows of a batch where these take more than some 32 kB: 256 rows of 100 columns, not 32. Sparse rows
+    stay on one thread. The bits depend on neither the number of threads nor, among SIMD levels with fused multiply-add,
+    the level.
+
+    A step on sparse rows costs their elements, not d: what the penalties and the average do to the other columns is
+    caught up on when they are next read, at the latest behind the epoch. That has no short form, and costs d a step,
+    with momentum, with `importance_aware`, with `average` and `l1` together, and where ``lr * l2 >= 1``; and is not worth
+    it where a batch has as many elements as there are columns. The steps are the same either way, to rounding.
 
     References
     ----------
     Bottou, L., Curtis, F. E. & Nocedal, J. (2018). Optimization methods for large-scale machine learning. SIAM
-    Review 60. Polyak, B. T. & Juditsky, A. B. (1992). Acceleration of stochastic approximation by averaging. SIAM J.
+    Review 60. Langford, J., Li, L. & Zhang, T. (2009). Sparse online learning via truncated gradient. JMLR 10. Polyak,
+    B. T. & Juditsky, A. B. (1992). Acceleration of stochastic approximation by averaging. SIAM J.
     Control Optim. 30. Karampatziakis, N. & Langford, J. (2011). Online importance weight aware updates. UAI.
 
     Examples
@@ -245,6 +260,7 @@ def sgd(
         nesterov=bool(nesterov),
         importance_aware=bool(importance_aware),
         clip_norm=np.inf if clip_norm is None else positive(clip_norm=clip_norm),
+        intercept_rate=nonnegative(intercept_lr=intercept_lr),
         limit=_limit(model.dtype, coef, intercept),
     )
     if isinstance(lr, str):
@@ -262,23 +278,24 @@ def sgd(
         loss=model.loss,
         penalty=l1 + l2,
     )
-    training = Training(begin(here), here, coef, intercept, held_out, early_stopping)
-    history = training.history
-    try:
-        for epoch in range(epochs):
-            training.run_epoch(data.pieces(here.rng), rate)
-            if callback is not None:
-                training.publish()
-                if callback(State(epoch, coef, intercept, history)):
-                    history.stopped = "callback"
+    with progress_bar(progress, epochs) as report:
+        training = Training(begin(here), here, coef, intercept, held_out, early_stopping, report)
+        history = training.history
+        try:
+            for epoch in range(epochs):
+                training.run_epoch(data.pieces(here.rng), rate)
+                if callback is not None:
+                    training.publish()
+                    if callback(State(epoch, coef, intercept, history)):
+                        history.stopped = "callback"
+                        break
+                if plateau.is_reached(here, training.watched, history.learning_rate[-1]):
+                    history.stopped = "tol"
                     break
-            if plateau.is_reached(here, training.watched, history.learning_rate[-1]):
-                history.stopped = "tol"
-                break
-    except KeyboardInterrupt:
-        history.stopped = "interrupted"
-    finally:
-        training.publish()
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+        finally:
+            training.publish()
     return history
 
 

@@ -26,6 +26,7 @@ static void *run(void *to)
                                    .X = { (char *)X, NULL, FL_F64 },
                                    .y = { (char *)y, NULL, FL_F64 } };
     call.clip_norm = call.limit = 1e100;
+    call.intercept_rate = 1;
     call.l2 = 0.01;
     call.fit_intercept = 1;
     call.coef = f->coef;

@@ -1,0 +1,178 @@
+"""SGD on sparse rows, whose steps touch the columns of their rows alone: they are the dense steps."""
+
+# ruff: noqa: N806 - X is the field's name
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from processes import run
+from test_linear_sgd import fit, reference
+
+from fastloss.linear import DivergenceError, sgd
+
+sparse = pytest.importorskip("scipy.sparse")
+
+
+def problem(rows=150, columns=400, used=4, dtype=np.float64, seed=0):
+    """Few columns of a row, some of them often and most of them never."""
+    rng = np.random.default_rng(seed)
+    indices = (columns * rng.random((rows, used)) ** 4).astype(np.int32)
+    data = rng.normal(size=rows * used).astype(dtype)
+    X = sparse.csr_array((data, indices.ravel(), np.arange(0, rows * used + 1, used)), shape=(rows, columns))
+    y = (X @ rng.normal(size=columns) + rng.normal(size=rows) > 0).astype(dtype)
+    return X, y
+
+
+def check(got, wanted, seen=None, rtol=1e-11):
+    history, coef, intercept = got
+    np.testing.assert_allclose(np.append(coef, intercept), wanted, rtol=rtol, atol=rtol / 10)
+    if seen is not None:
+        written = zip(history.loss, history.grad_norm, history.largest_grad, strict=True)
+        np.testing.assert_allclose(list(written), seen, rtol=rtol)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"l2": 0.3},
+        {"l2": 9.0},  # the scale gets too small after a few steps
+        {"l2": 20.0},  # the first steps turn the signs
+        {"l1": 0.02},
+        {"l2": 0.5, "l1": 0.01},
+        {"l2": 9.0, "l1": 0.01},
+        {"clip_norm": 0.2, "l2": 0.1, "l1": 0.01},
+        {"momentum": 0.9, "nesterov": True, "l2": 0.2, "l1": 0.02},
+        {"intercept_lr": 0.01, "l2": 0.3},
+        {"average": True},
+        {"average": 37, "l2": 0.3},
+        {"average": 37, "l2": 9.0},
+        {"average": True, "l2": 0.3, "l1": 0.01},
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 3, 10])
+def test_the_steps_are_dense_ones(options, batch):
+    X, y = problem()
+    weight = np.linspace(0.2, 3, len(y))
+    names = {"clip_norm": "clip"}
+    same = {names.get(k, k): 0 if v is True and k == "average" else v for k, v in options.items()}
+
+    def rate(t):
+        return 0.09 / (1 + 0.01 * t)
+
+    wanted, seen = reference("logistic", X.toarray(), y, rate, batch=batch, weight=weight, start=0.02, **same)
+    got = fit("logistic", X, y, lr=rate, batch_size=batch, sample_weight=weight, start=0.02, **options)
+    check(got, wanted, seen)
+    if "average" not in options:
+        np.testing.assert_array_equal(got[1] == 0, wanted[:-1] == 0)
+        assert (got[1] == 0).any() == ("l1" in options)
+
+
+@pytest.mark.parametrize("shuffle", ["rows", "blocks"])
+def test_orders_and_kinds_of_arrays(shuffle):
+    X, y = problem()
+    options = {
+        "shuffle": shuffle,
+        "lr": 0.1,
+        "l2": 0.1,
+        "l1": 0.01,
+        "batch_size": 2,
+        "validation_fraction": 0.2,
+    }
+    wanted = fit("logistic", X.toarray(), y, **options)
+    got = fit("logistic", X, y, **options)
+    check(got, np.append(*wanted[1:]))
+    np.testing.assert_allclose(got[0].validation_loss, wanted[0].validation_loss, rtol=1e-11)
+    wide = X.copy()
+    wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    assert fit("logistic", wide, y, **options)[1].tobytes() == got[1].tobytes()
+    single = fit("logistic", X.astype(np.float32), y.astype(np.float32), **options)
+    check(single, np.append(*wanted[1:]), rtol=1e-5)
+
+
+def test_a_column_twice_in_a_row_and_rows_of_no_columns():
+    X = sparse.csr_array(([1.0, 2.0, 5.0, -1.0], [70, 3, 70, 3], [0, 0, 3, 3, 4]), shape=(4, 90))
+    y = np.array([0.0, 1.0, 1.0, 0.0])
+    wanted, seen = reference("logistic", X.toarray(), y, lambda t: 0.1, batch=2, l1=0.01)
+    check(fit("logistic", X, y, lr=0.1, batch_size=2, l1=0.01), wanted, seen)
+
+
+def test_rows_of_weight_0_may_hold_anything():
+    X, y = problem()
+    weight = (np.arange(150) % 3 > 0) * 1.0
+    wanted = fit("logistic", X, y, sample_weight=weight, batch_size=2, l1=0.01)
+    X.data[np.repeat(weight == 0, 4)], y[weight == 0] = np.nan, 7
+    got = fit("logistic", X, y, sample_weight=weight, batch_size=2, l1=0.01)
+    assert got[1].tobytes() == wanted[1].tobytes()
+    assert got[0].loss == wanted[0].loss
+
+
+# ---- ends in the middle of an epoch ---------------------------------------------------------------------
+
+PENALTIES = {"l2": 0.3, "l1": 0.01}
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_a_number_that_is_not_finite(average):
+    X, y = problem()
+    X.data[4 * 100] = np.inf
+    penalties = {"l2": 0.3} if average else PENALTIES
+    coef, intercept = np.full(400, 0.1), np.full(1, 0.1)
+    with pytest.raises(DivergenceError, match="step 50 ") as caught:
+        sgd("huber", X, y, coef, intercept, lr=0.1, batch_size=2, shuffle=None, average=average, **penalties)
+    wanted, _ = reference(
+        "huber", X.toarray()[:100], y[:100], lambda t: 0.1, epochs=1, batch=2, start=0.1,
+        average=0 if average else None, **penalties,
+    )  # fmt: skip
+    check((None, coef, intercept), wanted)
+    assert caught.value.history.steps == 50
+    assert caught.value.history.nonfinite == [2]  # a component of the gradient, and the loss
+
+
+def test_divergence():
+    X, _ = problem()
+    coef = np.zeros(400)
+    with pytest.raises(DivergenceError, match="lr was 50"):
+        sgd("squared_error", X, np.ones(150), coef, lr=50, batch_size=1)
+    assert np.isfinite(coef).all()
+    assert np.abs(coef).max() > 1e100
+
+
+def test_a_label_outside_of_the_domain_and_a_column_that_is_not_there():
+    X, y = problem()
+    coef, other = np.full(400, 0.1), y.copy()
+    other[100] = 3
+    with pytest.raises(ValueError, match=r"y_true must lie in \[0, 1\].*at index 100$"):
+        sgd("logistic", X, other, coef, batch_size=2, shuffle=None, **PENALTIES)
+    assert (coef == 0.1).all()
+    for column in (400, -1):
+        X.indices[4 * 100] = column
+        with pytest.raises(ValueError, match="X is not a valid CSR matrix"):
+            sgd("logistic", X, y, coef, batch_size=2, shuffle=None, **PENALTIES)
+        assert (coef == 0.1).all()
+
+
+def test_ctrl_c_leaves_all_columns_up_to_date():
+    code = """
+import _thread, signal, threading
+import numpy as np
+from scipy.sparse import csr_array
+import fastloss as fl
+signal.signal(signal.SIGINT, signal.default_int_handler)
+rows = 2_000_000
+X = csr_array((np.ones(rows), np.zeros(rows, int), np.arange(rows + 1)), shape=(rows, 100))
+coef = np.full(100, 0.5)
+
+def interrupt(state):
+    if state.epoch == 0:
+        threading.Timer(0.05, _thread.interrupt_main).start()
+
+history = fl.linear.sgd("huber", X, np.zeros(rows), coef, lr=1e-9, l2=0.1, batch_size=1, epochs=10**6, tol=None,
+                        callback=interrupt)
+assert history.interrupted and history.steps >= rows
+expected = 0.5 * np.exp(history.steps * np.log1p(-1e-10))
+np.testing.assert_allclose(coef[1:], expected, rtol=1e-8)
+assert coef[0] < coef[1]
+"""
+    run(code)
