@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from fastloss._arguments import Array
 from fastloss._core import Loss
+from fastloss._encoding import Encoding, Frame
 from fastloss._readers import DAMAGE
 from fastloss._version import __version__
-from fastloss.data import Encoding, Frame
 from fastloss.registry import LOG_ODDS, get
 
 FORMAT = 1
