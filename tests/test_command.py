@@ -388,27 +388,20 @@ def test_a_stream_is_trained_as_well(folder, tmp_path, capsys):
     assert streamed == pytest.approx(loss(), rel=1e-3)
 
 
-def test_several_classes_by_sgd(folder, tmp_path, capsys):
+@pytest.mark.parametrize("kind", ["csv", "svm"])
+def test_several_classes_by_sgd(kind, folder, tmp_path, capsys):
+    path = folder / f"data.{kind}"
+    named = ["--target", "level", "--columns", *FEATURES] if kind == "csv" else []
+
     def loss(*arguments):
-        options = {"target": "level", "loss": "logistic", "l2": 0.01}
-        fit(folder / "data.csv", tmp_path / "m.npz", "--columns", *FEATURES, *arguments, **options)
-        assert command("evaluate", tmp_path / "m.npz", folder / "data.csv") == 0
+        model = fit(path, tmp_path / "m.npz", *named, *arguments, loss="logistic", l2=0.01)
+        assert model.coef.shape == (3, 3)
+        assert command("evaluate", tmp_path / "m.npz", path) == 0
         return float(re.search(r"softmax_cross_entropy +(\S+)", capsys.readouterr().out)[1])
 
     best = loss()
-    assert loss("--solver", "sgd", "--epochs", "100") == pytest.approx(best, rel=1e-2)
-    assert loss("--memory", "1K", "--epochs", "100") == pytest.approx(best, rel=1e-2)
-    arguments = [
-        "fit",
-        folder / "data.svm",
-        "--loss",
-        "logistic",
-        "-o",
-        tmp_path / "svm.npz",
-        "--solver",
-        "sgd",
-    ]
-    assert "of sparse rows goes with --solver lbfgs" in refused(capsys, *arguments)
+    assert loss("--solver", "sgd", "--epochs", "100") == pytest.approx(best, rel=2e-2)
+    assert loss("--memory", "1K", "--epochs", "100") == pytest.approx(best, rel=2e-2)
 
 
 def test_predictions_of_a_stream(folder, tmp_path):

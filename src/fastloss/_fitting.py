@@ -70,11 +70,6 @@ def train(loss: Loss[...], batches: Batches, settings: Settings, report: Report)
         _lbfgs(loss, first, held, settings, fit, report)
         return fit
 
-    if shape and batches.encoding.columns is None:
-        raise ValueError(
-            f"{loss.name} of sparse rows goes with --solver lbfgs, which needs all rows: raise --memory, or take two classes"
-        )
-
     def watch(state: Any) -> None:
         report(_text(state.history.loss, state.history.validation_loss))
 
