@@ -20,6 +20,7 @@ from fastloss._automatic import ROWS, automatic_rate
 from fastloss._checks import nonnegative, positive
 from fastloss._core import Descent, Loss, RowLoss
 from fastloss._history import Checkpoint, DivergenceError, History, State
+from fastloss._progress import progress_bar
 from fastloss._schedules import rates
 from fastloss._sources import Memory, given_validation
 from fastloss._streams import Blocks, Stream
@@ -61,6 +62,7 @@ def sgd(
     early_stopping: bool = False,
     callback: Callable[[State], Any] | None = None,
     resume: Checkpoint | None = None,
+    progress: bool = False,
 ) -> History:
     """Fit a linear model by stochastic gradient descent; `coef` and `intercept` are updated in place.
 
@@ -146,6 +148,8 @@ def sgd(
         velocity, average, number of the step and random generator are those that it had at the end. `coef` and
         `intercept` are then only where the result goes. With the same `seed`, an integer, the rows of
         `validation_fraction` are the same.
+    progress : bool, default False
+        Show epochs, loss and rows per second on stderr; needs rich.
 
     Returns
     -------
@@ -274,23 +278,24 @@ def sgd(
         loss=model.loss,
         penalty=l1 + l2,
     )
-    training = Training(begin(here), here, coef, intercept, held_out, early_stopping)
-    history = training.history
-    try:
-        for epoch in range(epochs):
-            training.run_epoch(data.pieces(here.rng), rate)
-            if callback is not None:
-                training.publish()
-                if callback(State(epoch, coef, intercept, history)):
-                    history.stopped = "callback"
+    with progress_bar(progress, epochs) as report:
+        training = Training(begin(here), here, coef, intercept, held_out, early_stopping, report)
+        history = training.history
+        try:
+            for epoch in range(epochs):
+                training.run_epoch(data.pieces(here.rng), rate)
+                if callback is not None:
+                    training.publish()
+                    if callback(State(epoch, coef, intercept, history)):
+                        history.stopped = "callback"
+                        break
+                if plateau.is_reached(here, training.watched, history.learning_rate[-1]):
+                    history.stopped = "tol"
                     break
-            if plateau.is_reached(here, training.watched, history.learning_rate[-1]):
-                history.stopped = "tol"
-                break
-    except KeyboardInterrupt:
-        history.stopped = "interrupted"
-    finally:
-        training.publish()
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+        finally:
+            training.publish()
     return history
 
 
