@@ -257,6 +257,7 @@ typedef struct {
     double l2, l1, momentum, clip_norm;
     double intercept_rate; /* by which the intercept's learning rates are multiplied */
     int nesterov, fit_intercept;
+    int hogwild;   /* sparse rows, and no l1, momentum or average: all threads take steps at once */
     double limit;  /* a parameter beyond it counts as infinite */
     double *coef;  /* a number per column and, last, the intercept; so are velocity and average */
     void *working; /* coef in reals, without the intercept: zeros up to whole groups of FL_LANES */

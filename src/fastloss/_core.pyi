@@ -315,6 +315,7 @@ class Descent:
         nesterov: bool,
         clip_norm: float,
         intercept_rate: float,
+        hogwild: bool,
         average_from: int | None,
         limit: float,
     ) -> None: ...

@@ -16,7 +16,7 @@ cdef class Descent:
 
     def __init__(self, Loss loss, X, ndarray y, weight, ndarray coef, ndarray working, *, Py_ssize_t batch_size,
                  bint fit_intercept, double l2, double l1, double momentum, bint nesterov, double clip_norm,
-                 double intercept_rate, average_from, double limit):
+                 double intercept_rate, bint hogwild, average_from, double limit):
         cdef fl_linear_call *model = &self.call.model
         cdef int i
         cdef ndarray velocity = np.zeros(len(coef))
@@ -35,7 +35,7 @@ cdef class Descent:
         model.interrupted = interrupted
         self.call.batch, self.call.fit_intercept = batch_size, fit_intercept
         self.call.l2, self.call.l1, self.call.clip_norm = l2, l1, clip_norm
-        self.call.intercept_rate = intercept_rate
+        self.call.intercept_rate, self.call.hogwild = intercept_rate, hogwild
         self.call.momentum, self.call.nesterov, self.call.limit = momentum, nesterov, limit
         self.call.coef = <double *>cnp.PyArray_DATA(self.coef)
         self.call.working = cnp.PyArray_DATA(working)

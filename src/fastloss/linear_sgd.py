@@ -20,6 +20,7 @@ from fastloss._core import Descent, Loss
 from fastloss._schedules import Rates, rates
 from fastloss.sgd import updatable
 
+MOST_ROWS_HOGWILD = 64  # of a batch: many rows share columns
 SMALLEST_RATE = 1e-6  # to which "adaptive" divides; as in scikit-learn
 
 
@@ -127,6 +128,7 @@ def sgd(
     validation: tuple[ArrayLike, ...] | None = None,
     validation_fraction: float | None = None,
     early_stopping: bool = False,
+    hogwild: bool = False,
     callback: Callable[[State], Any] | None = None,
 ) -> History:
     """Fit a linear model by stochastic gradient descent; `coef` and `intercept` are updated in place.
@@ -199,6 +201,10 @@ def sgd(
         Or so large a part of the rows, drawn by `seed`, copied, and not used for training.
     early_stopping : bool, default False
         Watch the validation loss, and restore the parameters with the lowest.
+    hogwild : bool, default False
+        All threads take steps at once, on the same parameters and without locks. **The result differs from run to
+        run**: a thread reads what others are about to change, and may write over it; that does little harm where rows
+        seldom share columns. For sparse rows, batches of up to 64, and no `l1`, `momentum` or `average`.
     callback : callable, optional
         Called with a `State` behind each epoch; if it returns True, the work ends. An exception of its own passes.
 
@@ -220,7 +226,7 @@ def sgd(
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
 
-    A call runs on one thread but for the validation loss. Its bits depend on neither the number of threads nor, among
+    A call runs on one thread but for the validation loss and `hogwild`. Without the latter its bits depend on neither the number of threads nor, among
     SIMD levels with fused multiply-add, the level.
 
     A step on sparse rows costs their elements, not d: what the penalties and the average do to the other columns is
@@ -231,8 +237,9 @@ def sgd(
     References
     ----------
     Bottou, L., Curtis, F. E. & Nocedal, J. (2018). Optimization methods for large-scale machine learning. SIAM
-    Review 60. Langford, J., Li, L. & Zhang, T. (2009). Sparse online learning via truncated gradient. JMLR 10. Polyak,
-    B. T. & Juditsky, A. B. (1992). Acceleration of stochastic approximation by averaging. SIAM J.
+    Review 60. Langford, J., Li, L. & Zhang, T. (2009). Sparse online learning via truncated gradient. JMLR 10. Niu, F.,
+    Recht, B., Re, C. & Wright, S. J. (2011). Hogwild: a lock-free approach to parallelizing stochastic gradient
+    descent. NIPS 24. Polyak, B. T. & Juditsky, A. B. (1992). Acceleration of stochastic approximation by averaging. SIAM J.
     Control Optim. 30.
 
     Examples
@@ -261,6 +268,8 @@ def sgd(
         raise ValueError("schedule='adaptive' needs tol, by which it knows that the loss does not decrease")
     l1, l2 = nonnegative(l1=l1), nonnegative(l2=l2)
     epochs, batch = _whole("epochs", epochs), _whole("batch_size", batch_size)
+    if hogwild:
+        _check_hogwild(model, batch, l1=l1, momentum=momentum, average=average)
     rng = np.random.default_rng(seed)
 
     weight = _weights(model, class_weight)
@@ -292,6 +301,7 @@ def sgd(
         nesterov=bool(nesterov),
         clip_norm=np.inf if clip_norm is None else positive(clip_norm=clip_norm),
         intercept_rate=nonnegative(intercept_lr=intercept_lr),
+        hogwild=bool(hogwild),
         average_from=None if average is False else 0 if average is True else _whole("average", average, 0),
         limit=_limit(model.dtype, coef, intercept),
     )
@@ -452,6 +462,16 @@ def _whole(name: str, value: Any, least: int = 1) -> int:
     if number < least:
         raise ValueError(f"{name} must be >= {least}, got {value!r}")
     return number
+
+
+def _check_hogwild(model: linear._Model, batch: int, **absent: Any) -> None:
+    if not isinstance(model.X, tuple):
+        raise TypeError("hogwild needs sparse rows; pass a CSR matrix, or leave hogwild out")
+    if batch > MOST_ROWS_HOGWILD:
+        raise ValueError(f"hogwild needs batch_size <= {MOST_ROWS_HOGWILD}, got {batch}")
+    for name, value in absent.items():
+        if value is not False and (name == "average" or value):
+            raise ValueError(f"hogwild goes without {name}; leave one of them out")
 
 
 def _limit(dtype: np.dtype[Any], *arrays: Array | None) -> float:
