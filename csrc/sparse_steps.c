@@ -21,7 +21,8 @@
 enum {
     TASK_ROWS = 256, /* about: the steps of a task go on on one thread */
     DOT_LANES = 4,
-    AHEAD = 4, /* rows, that are fetched before they are read */
+    ROW_ELEMENTS = 16, /* that a row is taken to have, where this decides: however a stream is cut */
+    AHEAD = 4,         /* rows, that are fetched before they are read */
 };
 #define SMALLEST_SCALE 0x1p-20 /* then all columns are brought up to date, and it is 1 again */
 
@@ -386,13 +387,13 @@ static ptrdiff_t longest_row(const fl_linear_call *model)
 int fl_steps_are_lazy(const fl_steps_call *call)
 {
     const fl_linear_call *model = &call->model;
-    if (!model->starts || call->velocity || (call->average && call->l1 > 0))
+    if (!model->starts || call->scores > 1 || call->slope || call->velocity ||
+        (call->average && call->l1 > 0))
         return 0;
     for (ptrdiff_t b = 0; b * call->batch < call->rows; b++)
         if (!(call->rates[b] * call->l2 < 1)) /* a step that turns the sign */
             return 0;
-    return call->hogwild ||
-           (double)model->stored / (double)model->rows * (double)call->batch < (double)model->columns;
+    return call->hogwild || call->batch < model->columns / ROW_ELEMENTS;
 }
 
 static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }

@@ -192,26 +192,47 @@ int fl_num_threads(void) { return forked ? 1 : thread_limit > 0 ? thread_limit :
 #define TEXT(x) TEXT_(x)
 const char *fl_openmp(void) { return "OpenMP " TEXT(_OPENMP); }
 
-/* Runs the tasks from `first` on on the team, unless it is at work for another call. The team has the
- * process's number of threads, also for a call that wants fewer, because libgomp rebuilds a team that
- * changes; only a call that wants more pays for that. */
-static int run_on_team(const fl_job *job, plan *p, ptrdiff_t first, int threads, fl_watch *w, int *status)
+/* The team has the process's number of threads, also for a call that wants fewer, because libgomp rebuilds a
+ * team that changes; only a call that wants more pays for that. */
+int fl_on_team(int workers, void (*work)(void *data, int me), void *data)
 {
     if (omp_in_parallel() || atomic_flag_test_and_set(&team_taken))
         return 0;
-    const ptrdiff_t left = p->tasks - first;
-    const int workers = smaller(smaller(threads, job->workers), left < MAX_TASKS ? (int)left : MAX_TASKS);
     const int usual = smaller(process_threads(), FL_MAX_WORKERS), team = workers > usual ? workers : usual;
-    int any = 0;
-    share_out(p, first, p->tasks, workers);
-#pragma omp parallel num_threads(team) reduction(| : any)
+#pragma omp parallel num_threads(team)
     {
         const int me = omp_get_thread_num();
         if (me < workers)
-            any |= run_tasks(job, p, me, workers, me == 0 ? w : NULL);
+            work(data, me);
     }
     atomic_flag_clear(&team_taken);
-    *status |= any;
+    return 1;
+}
+
+typedef struct {
+    const fl_job *job;
+    plan *p;
+    int workers;
+    fl_watch *w;
+    atomic_int status;
+} shared_work;
+
+static void work_on(void *data, int me)
+{
+    shared_work *s = data;
+    atomic_fetch_or(&s->status, run_tasks(s->job, s->p, me, s->workers, me == 0 ? s->w : NULL));
+}
+
+/* Runs the tasks from `first` on on the team, unless it is at work for another call. */
+static int run_on_team(const fl_job *job, plan *p, ptrdiff_t first, int threads, fl_watch *w, int *status)
+{
+    const ptrdiff_t left = p->tasks - first;
+    const int workers = smaller(smaller(threads, job->workers), left < MAX_TASKS ? (int)left : MAX_TASKS);
+    shared_work s = { job, p, workers, w, 0 };
+    share_out(p, first, p->tasks, workers);
+    if (!fl_on_team(workers, work_on, &s))
+        return 0;
+    *status |= atomic_load(&s.status);
     return 1;
 }
 
@@ -230,6 +251,11 @@ static int run_all(const fl_job *job, plan *p, fl_watch *w)
 }
 #else
 int fl_num_threads(void) { return 1; }
+int fl_on_team(int workers, void (*work)(void *data, int me), void *data)
+{
+    (void)workers, (void)work, (void)data;
+    return 0;
+}
 const char *fl_openmp(void) { return "none"; }
 static int run_all(const fl_job *job, plan *p, fl_watch *w) { return run_alone(job, p, 0, p->tasks, w); }
 #endif

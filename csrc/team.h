@@ -52,6 +52,10 @@ int fl_run_job(const fl_job *job, double *sum);
  * it looks at the clock. `is_long`: it is worth a team, which need not be found out. */
 int fl_run_tasks(const fl_job *job, ptrdiff_t per_task, int is_long, double *sum);
 
+/* Calls work(data, me) on as many threads, me = 0 on the calling one, or on fewer; or returns 0, having done
+ * nothing, where the team is at work for another call. */
+int fl_on_team(int workers, void (*work)(void *data, int me), void *data);
+
 /* What a thread that makes a long call remembers between two looks for an interruption. */
 typedef struct {
     int64_t last;

@@ -12,7 +12,7 @@ import pytest
 from processes import run
 
 import fastloss as fl
-from fastloss.linear import DivergenceError, History, sgd
+from fastloss.linear import Checkpoint, DivergenceError, History, sgd
 
 
 def problem(rows=97, columns=7, dtype=np.float64, seed=0):
@@ -198,6 +198,50 @@ def test_the_line_of_least_squares(options):
     np.testing.assert_allclose([*coef, *intercept], np.polyfit(X[:, 0], y, 1), rtol=1e-3)
 
 
+# ---- a learning rate by trial ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"batch_size": 400}])
+def test_automatic_rates_fit_the_curvature(scale, options):
+    rng = np.random.default_rng(0)
+    X = scale * rng.normal(size=(400, 3)) * [1, 2, 4]
+    y = X @ [1, 2, 3] / scale
+    largest = np.linalg.eigvalsh(X.T @ X / 400)[-1]
+    coef = np.zeros(3)  # an intercept would have a curvature of its own
+    history = sgd("half_squared_error", X, y, coef, lr="auto", epochs=1000, tol=None, **options)
+    assert 0.005 / largest < history.learning_rate[0] < 2 / largest
+    np.testing.assert_allclose(coef, np.array([1, 2, 3]) / scale, rtol=1e-3)
+
+
+@pytest.mark.parametrize("loss", [*fl.losses()["regression"], *fl.losses()["count"], *fl.losses()["binary"]])
+def test_automatic_rates_of_every_loss(loss):
+    X, y = problem(500)
+    X, y = X[:, :3] / 8, y if fl.get(loss).family == "binary" else 1 + X[:, 0] / 8 + y / 4
+    start = 0.5 if loss in ("binary_cross_entropy", "brier") else 0.0
+    coef, intercept = np.zeros(3), np.full(1, start)
+    history = sgd(loss, X, y, coef, intercept, lr="auto", epochs=3, l2=1e-4)
+    assert history.loss[-1] <= history.loss[0]
+    value = fl.linear.value_and_grad(loss, X, y, coef, intercept[0])[0]
+    assert value <= fl.linear.value_and_grad(loss, X, y, np.zeros(3), start)[0]
+
+
+def test_automatic_rates_go_on():
+    X, y = problem()
+    first, coef, intercept = fit("logistic", X, y, lr="auto")
+    assert first.checkpoint.lr == first.learning_rate[0] > 0.01
+    more = sgd("logistic", 100 * X, y, coef, intercept, lr="auto", epochs=1, resume=first.checkpoint)
+    assert more.learning_rate == first.learning_rate[:1]
+    sparse = pytest.importorskip("scipy.sparse")
+    held = {"validation_fraction": 0.2, "sample_weight": np.arange(1.0, 98)}
+    dense = fit("logistic", X, y, lr="auto", **held)[0]
+    assert fit("logistic", sparse.csr_array(X), y, lr="auto", **held)[0].learning_rate == dense.learning_rate
+    assert fit("logistic", X, y, lr="auto", class_weight={0: 1e-9})[0].learning_rate != first.learning_rate
+    X[5, 3] = np.nan
+    with pytest.raises(DivergenceError, match="first step: look for inf, NaN"):
+        fit("logistic", X, y, lr="auto")
+
+
 # ---- orders ---------------------------------------------------------------------------------------------
 
 
@@ -338,19 +382,46 @@ import hashlib
 import numpy as np
 import fastloss as fl
 rng = np.random.default_rng(0)
-for dtype in (np.float32, np.float64):
-    X, y = rng.normal(size=(3000, 33)).astype(dtype), rng.integers(0, 2, 3000)
-    w, b = np.zeros(33), np.zeros(1)
-    h = fl.linear.sgd("logistic", X, y, w, b, epochs=3, batch_size=17, l1=1e-3, clip_norm=0.5, momentum=0.9,
-                      validation_fraction=0.3)
-    print(hashlib.sha256(w.tobytes() + b.tobytes() + repr((h.loss, h.validation_loss, h.grad_norm)).encode()).hexdigest())
+for dtype, rows, columns, batch in (np.float32, 3000, 33, 17), (np.float64, 3000, 33, 17), (np.float32, 9001, 300, 250), (
+    np.float64, 9001, 150, 256):
+    X, y = rng.normal(size=(rows, columns)).astype(dtype), rng.integers(0, 2, rows)
+    for shuffle in "blocks", "rows":
+        w, b = np.zeros(columns), np.zeros(1)
+        h = fl.linear.sgd("logistic", X, y, w, b, epochs=3, batch_size=batch, l1=1e-3, clip_norm=0.5, momentum=0.9,
+                          validation_fraction=0.3, shuffle=shuffle)
+        seen = repr((h.loss, h.validation_loss, h.grad_norm)).encode()
+        print(hashlib.sha256(w.tobytes() + b.tobytes() + seen).hexdigest())
 """
 
 
 def test_threads_and_levels_change_no_bit():
-    environments = [{"FASTLOSS_NUM_THREADS": "1"}, {"FASTLOSS_NUM_THREADS": "3"}]
+    environments = [{"FASTLOSS_NUM_THREADS": str(threads)} for threads in (1, 2, 3, 7)]
     environments += [{"FASTLOSS_ISA": x} for x in fl._core.supported_levels() if x != "v2"]
     assert len({run(CODE, **environment) for environment in environments}) == 1
+
+
+def test_threads_and_children_take_the_same_steps():
+    """Batches that a team shares: several callers at once, of whom one has it, and a forked child, which has none."""
+    run("""
+import os
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+import fastloss as fl
+fl.set_num_threads(2)
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(12_000, 100)), rng.integers(0, 2, 12_000)
+def steps(_=None):
+    coef = np.zeros(100)
+    fl.linear.sgd("logistic", X, y, coef, epochs=3, batch_size=500, tol=None)
+    return coef.tobytes()
+wanted = steps()
+with ThreadPoolExecutor(4) as pool:
+    assert set(pool.map(steps, range(16))) == {wanted}
+child = os.fork()
+if not child:
+    os._exit(steps() != wanted)
+assert os.waitpid(child, 0)[1] == 0
+""")
 
 
 # ---- what is written down, and ends ---------------------------------------------------------------------
@@ -484,6 +555,55 @@ assert history.interrupted and coef[0] > 0.01 and history.steps > 0, (history, c
         )
 
 
+# ---- going on -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"shuffle": "blocks", "batch_size": 10, "momentum": 0.9, "average": 12},
+        {"shuffle": "rows", "schedule": "adaptive", "tol": 0.05, "n_iter_no_change": 1, "lr": 0.3},
+        {"shuffle": "rows", "schedule": "invscaling", "validation_fraction": 0.3, "dtype": np.float32},
+    ],
+)
+def test_two_calls_are_one(options):
+    X, y = problem(dtype=options.get("dtype", np.float64))
+    whole, *wanted = fit("logistic", X, y, epochs=8, **options)
+    first, coef, intercept = fit("logistic", X, y, epochs=3, **options)
+    checkpoint = pickle.loads(pickle.dumps(first.checkpoint))
+    options.pop("dtype", None)
+    options = {"tol": None, "shuffle": None, **options}
+    second = sgd("logistic", X, y, coef, intercept, epochs=5, resume=checkpoint, **options)
+    np.testing.assert_array_equal(coef, wanted[0])
+    np.testing.assert_array_equal(intercept, wanted[1])
+    assert first.loss + second.loss == whole.loss
+    assert first.validation_loss + second.validation_loss == whole.validation_loss
+    assert second.steps == whole.steps
+    assert checkpoint.steps == first.steps  # the checkpoint can be used again
+
+
+def test_going_on_with_other_rows():
+    X, y = problem(200)
+    _, *wanted = fit("logistic", X, y, epochs=1, batch_size=10, momentum=0.9)
+    history, coef, intercept = fit("logistic", X[:130], y[:130], epochs=1, batch_size=10, momentum=0.9)
+    options = {"epochs": 1, "batch_size": 10, "momentum": 0.9, "shuffle": None}
+    sgd("logistic", X[130:].copy("F"), y[130:], coef, intercept, resume=history.checkpoint, **options)
+    np.testing.assert_array_equal(coef, wanted[0])
+
+
+def test_momentum_and_average_may_begin_later():
+    X, y = problem()
+    history, coef, intercept = fit("logistic", X, y, batch_size=10)
+    options = {"shuffle": None, "batch_size": 10, "epochs": 1, "lr": 0.01, "momentum": 0.9, "average": 30}
+    begun, again = coef.copy(), intercept.copy()
+    history = sgd("logistic", X, y, coef, intercept, resume=history.checkpoint, **options)
+    options["average"] = True
+    sgd("logistic", X, y, begun, again, **options)
+    np.testing.assert_array_equal(coef, begun)
+    assert history.checkpoint.velocity.shape == history.checkpoint.average.shape == (8,)
+
+
 # ---- errors ---------------------------------------------------------------------------------------------
 
 
@@ -502,6 +622,7 @@ assert history.interrupted and coef[0] > 0.01 and history.steps > 0, (history, c
         ({"y": np.zeros(5)}, ValueError, "y has shape"),
         ({"lr": -1.0}, ValueError, "lr must be >= 0"),
         ({"lr": np.nan}, ValueError, "lr must be a number"),
+        ({"lr": "fast"}, ValueError, "lr must be a number, a function of the step or 'auto', got 'fast'"),
         ({"lr": lambda step: -1.0}, ValueError, "lr must be >= 0"),
         ({"lr": lambda step: 1.0, "schedule": "cosine"}, ValueError, "lr is a function"),
         ({"schedule": "linear"}, ValueError, "schedule must be one of constant, invscaling"),
@@ -531,6 +652,8 @@ assert history.interrupted and coef[0] > 0.01 and history.steps > 0, (history, c
         ({"validation": (np.ones((3, 2)), np.ones(3)), "validation_fraction": 0.5}, ValueError, "pass either"),
         ({"validation_fraction": 1.0}, ValueError, "validation_fraction must lie strictly between 0 and 1"),
         ({"validation_fraction": 0.01}, ValueError, "leaves no rows on one side"),
+        ({"resume": 3}, TypeError, "resume must be the checkpoint of a History, got 3"),
+        ({"resume": Checkpoint(np.zeros(4), None, None, None)}, ValueError, "resume has 3 coefficients, but coef 2"),
     ],
 )  # fmt: skip
 def test_errors(change, error, message):

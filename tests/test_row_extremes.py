@@ -113,3 +113,37 @@ def wrong_ones(name, given, dtype, seed=0):
 def test_extremes(name, params, dtype):
     found = list(wrong_ones(name, params, dtype))
     assert not found, "\n".join([f"{len(found)} results", *found[:5]])
+
+
+def rows_with_a_rare_class(dtype, rng):
+    """Scores, and a class whose probability is at most e^6 times the smallest normal number."""
+    edge = -math.log(float(np.finfo(dtype).smallest_normal))
+    for _ in range(20):
+        scores = rng.normal(size=rng.choice([2, 3, 5, 101])).astype(dtype)
+        rare = int(rng.integers(len(scores)))
+        scores[(rare + 1) % len(scores)] = 3
+        scores[rare] = 3 - dtype(edge - rng.uniform(0, 6))
+        yield scores, rare
+
+
+@pytest.mark.not_sanitized("exact results are asked for once")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [(n, p) for n, r in ALL_ROW_REFERENCES.items() if r.of == "cost" for p in r.params],
+)
+def test_derivatives_just_above_the_smallest_normal_number(name, params, dtype):
+    loss, reference = fl.get(name, **params), ALL_ROW_REFERENCES[name]
+    own = {k: v if v is None else float(dtype(v)) for k, v in loss.params.items() if k in loss.own}
+    worst, count = 0.0, 0
+    for scores, rare in rows_with_a_rare_class(dtype, np.random.default_rng(3)):
+        for y in {rare, (rare + 1) % len(scores), (rare + 2) % len(scores)}:
+            grad, hess = (a[0] for a in loss.grad_and_hess(np.array([y]), scores[None], reduction="none"))
+            for output, got, want in zip(
+                (1, 2), (grad[rare], hess[rare]), row_exact(reference, own, scores, y, rare)[1:], strict=True
+            ):
+                if abs(want) >= float(np.finfo(dtype).smallest_normal):
+                    count += 1
+                    worst = max(worst, float(error(name, own, y, scores, rare, output, got, want, dtype)))
+    assert count
+    assert worst <= BOUND + 1  # the other half of a probability is subnormal there

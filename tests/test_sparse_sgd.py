@@ -247,6 +247,7 @@ def test_hogwild_ends_at_finite_parameters():
         ({"l1": 0.1}, ValueError, "hogwild goes without l1"),
         ({"momentum": 0.9}, ValueError, "hogwild goes without momentum"),
         ({"average": 0}, ValueError, "hogwild goes without average"),
+        ({"importance_aware": True, "batch_size": 1}, ValueError, "hogwild goes without importance_aware"),
     ],
 )
 def test_what_hogwild_cannot(change, error, message):

@@ -392,9 +392,7 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine
                 /* of cross-entropy, which is not fine, this is 1 - p */
                 const pair near = fl_fast_sum(slopes.hi, bend.hi), rest = fl_pair(near.hi, near.lo + bend.lo);
                 const pair turn = fine ? fl_plus(slopes, bend) : rest;
-                const real down = lane.second_unit[l];
-                const pair lowered = fl_pair(share.hi * down, share.lo * down);
-                const real second = fl_times_rounded(lowered, turn) * lane.down[l];
+                const real second = fl_times_rounded(share, turn) * lane.second_unit[l] * lane.down[l];
                 const real curve = mine ? lane.hess_mine[l] : top ? lane.hess_top[l] : second;
                 h[l] = absent ? R(0) : curve;
             }

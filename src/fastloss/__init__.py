@@ -20,7 +20,7 @@ from fastloss import _load  # isort: skip - before all that imports _core
 from fastloss import _core, binary, count, linear, multiclass, regression
 from fastloss._core import Loss
 from fastloss._version import __version__
-from fastloss.config import show_config
+from fastloss.config import set_kept_memory, show_config
 from fastloss.evaluation import Evaluation, evaluate, perplexity
 from fastloss.linear_softmax import linear_cross_entropy
 from fastloss.parallel import from_environment as _from_environment
@@ -50,6 +50,7 @@ __all__ = [
     "linear_cross_entropy",
     "losses",
     "perplexity",
+    "set_kept_memory",
     "set_num_threads",
     "show_config",
     "threads",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
 import fastloss as fl
-from fastloss import bench
+from fastloss import bench, command
 from fastloss.console import Console
 
 EXTRAS = ("rich", "matplotlib", "sklearn")
@@ -76,6 +77,20 @@ def _demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """The command, whose errors are the user's to mend: a line on stderr."""
+
+    def guarded(arguments: argparse.Namespace) -> int:
+        try:
+            return run(arguments)
+        except BrokenPipeError:
+            raise
+        except (ValueError, OSError, ImportError, FloatingPointError) as error:
+            return _fail(" ".join(str(error).split()))
+
+    return guarded
+
+
 def _parser() -> Parser:
     parser = Parser(prog="fastloss", description=f"fastloss {fl.__version__}: loss functions on NumPy arrays")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -106,6 +121,7 @@ def _parser() -> Parser:
     )
     demo.add_argument("--quick", action="store_true", help="time smaller arrays")
     demo.set_defaults(run=_demo)
+    command.add_to(commands, plain, _guarded)
     return parser
 
 

@@ -116,11 +116,16 @@ cdef extern from "fastloss.h" nogil:
 
     ctypedef struct fl_steps_call:
         fl_linear_call model
+        Py_ssize_t scores
+        fl_row_kernel *row_kernel
+        const cnp.int32_t *label
         const cnp.int64_t *order
         Py_ssize_t rows, batch
         const double *rates
         double l2, l1, momentum, clip_norm, intercept_rate
         int nesterov, fit_intercept, hogwild
+        fl_kernel *slope
+        double slope_constants[FL_CONSTANTS]
         double limit
         double *coef
         void *working

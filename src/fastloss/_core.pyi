@@ -270,6 +270,7 @@ def set_cpu_limit(n: int) -> None: ...
 def set_grain(microseconds: int) -> None: ...
 def thread_limit() -> int: ...
 def set_thread_limit(n: int) -> None: ...
+def set_kept_memory(n: int) -> int: ...
 def loss_names() -> list[str]: ...
 def row_loss_names() -> list[str]: ...
 def as_array(name: str, x: object) -> _Array: ...
@@ -290,8 +291,6 @@ def linear_pass(
     vector_intercept: float = 0.0,
 ) -> tuple[float, _Array, float]: ...
 class Descent:
-    coef: NDArray[np.float64]
-    average: NDArray[np.float64] | None
     batch_size: int
     steps: int
     loss: float
@@ -301,12 +300,13 @@ class Descent:
     def __init__(
         self,
         loss: Loss[...],
-        X: _Array | tuple[_Array, ...],
-        y: _Array,
-        weight: _Array | None,
-        coef: _Array,
+        parameters: _Array,
         working: _Array,
         *,
+        velocity: _Array | None,
+        average: _Array | None,
+        average_from: int,
+        steps: int,
         batch_size: int,
         fit_intercept: bool,
         l2: float,
@@ -315,12 +315,18 @@ class Descent:
         nesterov: bool,
         clip_norm: float,
         intercept_rate: float,
-        hogwild: bool,
-        average_from: int | None,
         limit: float,
+        importance_aware: bool,
+        hogwild: bool,
     ) -> None: ...
-    def epoch(
-        self, order: NDArray[np.int64] | None, rows: int, rates: NDArray[np.float64]
+    def run(
+        self,
+        X: _Array | tuple[_Array, ...],
+        y: _Array,
+        weight: _Array | None,
+        order: NDArray[np.int64] | None,
+        rows: int,
+        rates: NDArray[np.float64],
     ) -> str | None: ...
 
 def sgd_update(

@@ -6,7 +6,10 @@ import numpy as np
 from fastloss import _arguments, _row_arguments
 
 cimport numpy as cnp
+from cpython.object cimport PyObject
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.pyport cimport PY_SSIZE_T_MAX
+from libc.string cimport strcpy
 from numpy cimport ndarray
 
 cnp.import_array()
@@ -324,10 +327,10 @@ cdef object straight(Loss loss, int kind, ndarray y, ndarray p):
     call.in_[1].data = <char *>cnp.PyArray_DATA(p)
     call.in_[2].data = NULL
     if kind != VALUE:
-        first = cnp.PyArray_EMPTY(call.shape.ndim, cnp.PyArray_DIMS(p), number, 0)
+        first = new_result(call.shape.ndim, cnp.PyArray_DIMS(p), number)
         call.out[0].data = <char *>cnp.PyArray_DATA(first)
     if kind == GRAD_AND_HESS:
-        second = cnp.PyArray_EMPTY(call.shape.ndim, cnp.PyArray_DIMS(p), number, 0)
+        second = new_result(call.shape.ndim, cnp.PyArray_DIMS(p), number)
         call.out[1].data = <char *>cnp.PyArray_DATA(second)
     if run(&call, &total):
         refuse_domain(loss, &call, y, p)
@@ -463,7 +466,7 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
     for i, given in enumerate(arrays):
         result = given
         if summed or given is None or overlaps_any(given, inputs):
-            result = np.empty(shape, dtype)
+            result = new_array(shape, dtype)
         results.append(result)
         describe(&call.out[i], layout.strides[FL_INPUTS + i], result, call.shape.ndim)
 
@@ -698,6 +701,7 @@ cdef inline object evaluate(Loss loss, int kind, y_true, y_pred, sample_weight, 
     return general(loss, kind, y_true, y_pred, sample_weight, reduction_code(reduction), out)
 
 
+include "_results.pxi"
 include "_rows.pxi"
 include "_linear.pxi"
 include "_steps.pxi"

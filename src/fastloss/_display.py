@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 
 class LossCurveDisplay:
-    """The objective of a fitted model after each iteration.
+    """The objective of a fitted model after each iteration, or the losses of its epochs.
 
     Parameters
     ----------
     loss_curve : array_like
-        The values, from the start on.
+        The values, from the start on, or from the first epoch.
+    validation_loss_curve : array_like, optional
+        The validation losses of the epochs.
+    epochs : bool, default False
+        Whether the values are those of epochs, counted from 1, instead of iterations, from 0.
     estimator_name : str, optional
         For the legend.
 
     Attributes
     ----------
     line_ : matplotlib Line2D
+    validation_line_ : matplotlib Line2D or None
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
 
@@ -36,18 +42,28 @@ class LossCurveDisplay:
     """
 
     line_: Any
+    validation_line_: Any
     ax_: Any
     figure_: Any
 
-    def __init__(self, loss_curve: ArrayLike, *, estimator_name: str | None = None) -> None:
-        self.loss_curve = loss_curve
+    def __init__(
+        self,
+        loss_curve: ArrayLike,
+        *,
+        validation_loss_curve: ArrayLike | None = None,
+        epochs: bool = False,
+        estimator_name: str | None = None,
+    ) -> None:
+        self.loss_curve = np.asarray(loss_curve)
+        self.validation_loss_curve = validation_loss_curve
+        self.epochs = epochs
         self.estimator_name = estimator_name
 
     @classmethod
     def from_estimator(
         cls, estimator: Any, *, name: str | None = None, ax: Any = None, **kwargs: Any
     ) -> Self:
-        """Draw the curve of a fitted estimator.
+        """Draw the curves of a fitted estimator.
 
         Parameters
         ----------
@@ -74,10 +90,15 @@ class LossCurveDisplay:
         model = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
         if not hasattr(model, "loss_curve_"):
             raise AttributeError(f"{type(model).__name__} has no loss_curve_; fit it first")
-        return cls(model.loss_curve_, estimator_name=name or type(model).__name__).plot(ax=ax, **kwargs)
+        return cls(
+            model.loss_curve_,
+            validation_loss_curve=getattr(model, "validation_loss_curve_", None),
+            epochs=hasattr(model, "history_"),
+            estimator_name=name or type(model).__name__,
+        ).plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
-        """Draw the curve.
+        """Draw the curve, and dashed in its colour that of validation.
 
         Parameters
         ----------
@@ -99,9 +120,18 @@ class LossCurveDisplay:
         if ax is None:
             _, ax = pyplot.subplots()
         label = name or self.estimator_name
-        (self.line_,) = ax.plot(self.loss_curve, **{"label": label, **kwargs})
-        ax.set(xlabel="Iteration", ylabel="Objective")
-        if label is not None or "label" in kwargs:
+        x = np.arange(len(self.loss_curve)) + self.epochs
+        (self.line_,) = ax.plot(x, self.loss_curve, **{"label": label, **kwargs})
+        self.validation_line_ = None
+        if self.validation_loss_curve is not None:
+            dashed = {"color": self.line_.get_color(), "linestyle": "--"}
+            of_validation = f"{label}, validation" if label else "validation"
+            (self.validation_line_,) = ax.plot(
+                x, self.validation_loss_curve, **{**kwargs, **dashed, "label": of_validation}
+            )
+        xlabel, ylabel = ("Epoch", "Loss") if self.epochs else ("Iteration", "Objective")
+        ax.set(xlabel=xlabel, ylabel=ylabel)
+        if label is not None or "label" in kwargs or self.validation_line_ is not None:
             ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self

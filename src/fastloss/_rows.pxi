@@ -56,6 +56,12 @@ cdef object evaluate_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight,
     return run_rows(loss, kind, y_true, y_pred, sample_weight, reduction, out, class_weight, return_lse, return_correct)
 
 
+cdef fl_row_kernel *kernel_of_rows(RowLoss loss, int real_bytes, bint given):
+    if loss.smooths and (given or loss._params["label_smoothing"] or loss._params["z_loss"]):
+        return fl_kernels(real_bytes).label_cross_entropy
+    return fl_kernels(real_bytes).rows[loss.id]
+
+
 cdef inline void describe_rows(fl_array *a, Py_ssize_t *strides, ndarray array) noexcept:
     describe(a, strides, array, cnp.PyArray_NDIM(array))
 
@@ -99,10 +105,7 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
     call.real_bytes = 4 if single else 8
     call.given = given
     call.interrupted = NULL
-    if loss.smooths and (given or loss._params["label_smoothing"] or loss._params["z_loss"]):
-        call.kernel = fl_kernels(call.real_bytes).label_cross_entropy
-    else:
-        call.kernel = fl_kernels(call.real_bytes).rows[loss.id]
+    call.kernel = kernel_of_rows(loss, call.real_bytes, given)
     for i in range(FL_CONSTANTS):
         call.constants[i] = loss.constants[not single][i]
     view = by_rows(p, axis)
@@ -163,7 +166,7 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
         given_out = arrays[i]
         result = given_out
         if given_out is None or overlaps_any(given_out, inputs):
-            result = np.empty(shapes[name], dtype)
+            result = new_array(shapes[name], dtype)
         results.append(result)
         if name == "value":
             describe_rows(&call.value, layout.strides[3], result)
@@ -175,7 +178,7 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
             describe_rows(&call.hess, layout.strides[5], view)
     lse = None
     if return_lse:
-        lse = np.empty(rows_shape, dtype)
+        lse = new_array(rows_shape, dtype)
         describe_rows(&call.lse, layout.strides[6], lse)
 
     requirement = fl_row_loss_requirement(loss.id).decode()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastloss._checks import nonnegative, positive
-from fastloss._core import Loss
+from fastloss._core import Loss, RowLoss
 
 Rates = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -22,11 +22,11 @@ def rates(
     *,
     power_t: float,
     warmup_steps: int,
-    steps: int,
+    steps: int | None,
     loss: Loss[...],
     penalty: float,
 ) -> Rates:
-    """Return the learning rates of steps, `steps` of which there are at most."""
+    """Return the learning rates of steps, `steps` of which there are at most, if that is known."""
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
     if callable(lr):
@@ -37,6 +37,11 @@ def rates(
         function = lr
         return lambda t: np.array([nonnegative(lr=function(int(i))) for i in t])
     start, power = nonnegative(lr=lr), nonnegative(power_t=power_t)
+    if schedule == "cosine" and steps is None:
+        raise ValueError(
+            "schedule='cosine' needs the number of steps, and a stream's is not known before its end; pass a list "
+            "of blocks, lr= a function of the step, or schedule='invscaling'"
+        )
     if schedule == "optimal":
         shift = _optimal_shift(loss, penalty)
     plain: dict[str, Rates] = {
@@ -44,7 +49,7 @@ def rates(
         "adaptive": lambda t: np.full(len(t), start),
         "invscaling": lambda t: start / (t + 1) ** power,
         "optimal": lambda t: 1 / (penalty * (shift + t)),
-        "cosine": lambda t: start / 2 * (1 + np.cos(math.pi * t / steps)),
+        "cosine": lambda t: start / 2 * (1 + np.cos(math.pi * t / (steps or 1))),
     }
     return lambda t: plain[schedule](t) * np.minimum(1, (t + 1) / max(1, warmup_steps))
 
@@ -54,5 +59,9 @@ def _optimal_shift(loss: Loss[...], penalty: float) -> float:
     if not penalty:
         raise ValueError("schedule='optimal' divides by l1 + l2; pass a penalty, or another schedule")
     typical = penalty**-0.25
-    slope = abs(float(np.squeeze(loss.grad(np.ones(1), np.full(1, -typical)))))
+    slope = (
+        1.0
+        if isinstance(loss, RowLoss)
+        else abs(float(np.squeeze(loss.grad(np.ones(1), np.full(1, -typical)))))
+    )
     return 1 / (positive(lr=typical / max(1.0, slope)) * penalty)

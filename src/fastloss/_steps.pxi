@@ -2,56 +2,66 @@
 
 
 cdef class Descent:
-    """The parameters of a linear model, in float64 with the intercept last, and the steps that move them.
+    """Steps that move the parameters of a linear model, in place, for the rows of any number of matrices.
 
-    The caller, fastloss.linear_sgd, has checked shapes and dtypes: y and weight are contiguous and aligned, in the
-    dtype in which X is computed, X is as linear_pass takes it, and the orders name rows that there are.
+    The caller, fastloss.linear_sgd, has checked shapes and dtypes. `parameters`, of each score the coefficients and
+    behind all the intercepts, and where not None `velocity` and `average` are contiguous float64 of one length.
+    `working` has a row of coefficients for each score, in the dtype in which all matrices are computed, with zeros up
+    to whole groups of LANES.
     """
 
     cdef fl_steps_call call
     cdef Layout layout
     cdef tuple arrays  # whose addresses the call has
-    cdef readonly ndarray coef
-    cdef readonly ndarray average
 
-    def __init__(self, Loss loss, X, ndarray y, weight, ndarray coef, ndarray working, *, Py_ssize_t batch_size,
-                 bint fit_intercept, double l2, double l1, double momentum, bint nesterov, double clip_norm,
-                 double intercept_rate, bint hogwild, average_from, double limit):
+    def __init__(self, Loss loss, ndarray parameters, ndarray working, *, velocity, average, Py_ssize_t average_from,
+                 Py_ssize_t steps, Py_ssize_t batch_size, bint fit_intercept, double l2, double l1, double momentum,
+                 bint nesterov, double clip_norm, double intercept_rate, double limit, bint importance_aware,
+                 bint hogwild):
         cdef fl_linear_call *model = &self.call.model
         cdef int i
-        cdef ndarray velocity = np.zeros(len(coef))
-        self.coef = np.array(coef, np.float64)
-        self.average = None if average_from is None else self.coef.copy()
-        self.arrays = X, y, weight, working, velocity
-        model.real_bytes = cnp.PyArray_ITEMSIZE(y)
-        model.kernel = fl_kernels(model.real_bytes).loss[loss.id][<int>FL_PASS_sum_grad]
-        model.rows, model.columns = cnp.PyArray_DIM(y, 0), cnp.PyArray_DIM(coef, 0) - 1
-        describe_matrix(model, self.layout.strides[0], X)
-        describe(&model.y, NULL, y, 1)
-        if weight is not None:
-            describe(&model.weight, NULL, weight, 1)
+        self.arrays = parameters, working, velocity, average
+        model.real_bytes = cnp.PyArray_ITEMSIZE(working)
+        self.call.scores = cnp.PyArray_DIM(working, 0)
+        model.columns = cnp.PyArray_DIM(parameters, 0) // self.call.scores - 1
+        if isinstance(loss, RowLoss):
+            self.call.row_kernel = kernel_of_rows(loss, model.real_bytes, False)
+        else:
+            model.kernel = fl_kernels(model.real_bytes).loss[loss.id][<int>FL_PASS_sum_grad]
+        if importance_aware:
+            self.call.slope = fl_kernels(8).loss[loss.id][<int>FL_PASS_grad]
         for i in range(FL_CONSTANTS):
             model.constants[i] = loss.constants[model.real_bytes == 8][i]
+            self.call.slope_constants[i] = loss.constants[True][i]
         model.interrupted = interrupted
         self.call.batch, self.call.fit_intercept = batch_size, fit_intercept
         self.call.l2, self.call.l1, self.call.clip_norm = l2, l1, clip_norm
         self.call.intercept_rate, self.call.hogwild = intercept_rate, hogwild
         self.call.momentum, self.call.nesterov, self.call.limit = momentum, nesterov, limit
-        self.call.coef = <double *>cnp.PyArray_DATA(self.coef)
+        self.call.steps, self.call.average_from = steps, average_from
+        self.call.coef = <double *>cnp.PyArray_DATA(parameters)
         self.call.working = cnp.PyArray_DATA(working)
-        if momentum:
-            self.call.velocity = <double *>cnp.PyArray_DATA(velocity)
-        if average_from is not None:
-            self.call.average = <double *>cnp.PyArray_DATA(self.average)
-            self.call.average_from = average_from
+        self.call.velocity = NULL if velocity is None else <double *>cnp.PyArray_DATA(<ndarray>velocity)
+        self.call.average = NULL if average is None else <double *>cnp.PyArray_DATA(<ndarray>average)
 
-    def epoch(self, order, Py_ssize_t rows, ndarray rates):
+    def run(self, X, ndarray y, weight, order, Py_ssize_t rows, ndarray rates):
         """A step for each batch of these rows, an int64 array, or of the first ones for None.
 
-        Returns 'violated', 'diverged' or None; the step of which that is true was not taken. `rates` is float64,
-        a learning rate for each batch.
+        X is as linear_pass takes it; y and weight are contiguous, in the dtype of `working`, but y of a loss of rows
+        is int32; `rates` is float64, a learning rate for each batch. Returns 'violated', 'diverged' or None; the step of which that is true was not
+        taken.
         """
+        cdef fl_linear_call *model = &self.call.model
         cdef int status
+        model.rows = cnp.PyArray_DIM(y, 0)
+        describe_matrix(model, self.layout.strides[0], X)
+        if self.call.row_kernel != NULL:
+            self.call.label = <const cnp.int32_t *>cnp.PyArray_DATA(y)
+        else:
+            describe(&model.y, NULL, y, 1)
+        model.weight.data = NULL
+        if weight is not None:
+            describe(&model.weight, NULL, weight, 1)
         self.call.order = NULL if order is None else <const cnp.int64_t *>cnp.PyArray_DATA(<ndarray>order)
         self.call.rows, self.call.rates = rows, <const double *>cnp.PyArray_DATA(rates)
         with nogil:
@@ -74,7 +84,7 @@ cdef class Descent:
 
     @property
     def loss(self):
-        """Of the last epoch, the sum of its rows' losses, each before the step that it led to."""
+        """Of the last run, the sum of its rows' losses, each before the step that it led to."""
         return self.call.loss
 
     @property

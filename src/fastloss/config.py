@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import sys
 from typing import Literal, overload
 
 import numpy as np
@@ -53,3 +55,45 @@ def show_config(mode: str = "stdout") -> dict[str, str] | None:
     for key, value in config.items():
         print(f"{key:<15} {value}")
     return None
+
+
+def set_kept_memory(n: int) -> int:
+    """Set how much memory of freed results is kept for later ones.
+
+    To write to memory that the operating system has just handed out takes longer than most losses: it is mapped and
+    zeroed a page at a time. So that of the last results, from 256 KiB each, is kept when they are freed, and a result
+    of the same size gets it, as the gradient of the next training step does.
+
+    Parameters
+    ----------
+    n : int
+        Bytes, of all threads together; at first 2**28, that is 256 MiB. 0 keeps none and hands back what is kept.
+
+    Returns
+    -------
+    int
+        The number of bytes before.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is no integer or negative.
+
+    Notes
+    -----
+    Arrays in use do not count. Nothing is kept of results in ``out=``, nor where NumPy's own allocator is replaced.
+
+    Examples
+    --------
+    >>> import fastloss as fl
+    >>> before = fl.set_kept_memory(0)
+    >>> fl.set_kept_memory(before)
+    0
+    """
+    try:
+        count = operator.index(n)
+    except TypeError:
+        raise TypeError(f"n must be an integer, got {n!r}") from None
+    if not 0 <= count <= sys.maxsize:
+        raise ValueError(f"n must be a number of bytes >= 0, got {n!r}")
+    return _core.set_kept_memory(count)

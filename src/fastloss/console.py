@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -21,19 +21,27 @@ class Console:
     ----------
     color : bool, default True
         Whether escape codes may be printed. They never are in a pipe, nor with NO_COLOR in the environment.
+    error : bool, default False
+        Whether it prints to stderr.
     """
 
-    def __init__(self, *, color: bool = True) -> None:
-        self._rich = _terminal() if color else None
+    def __init__(self, *, color: bool = True, error: bool = False) -> None:
+        self._file = sys.stderr if error else sys.stdout
+        self._rich = _terminal(self._file) if color else None
+
+    @property
+    def live(self) -> bool:
+        """Whether it is a terminal that shows progress."""
+        return self._rich is not None
 
     def line(self, text: str = "") -> None:
-        print(text, flush=True)
+        print(text, file=self._file, flush=True)
 
     def heading(self, text: str) -> None:
         if self._rich:
             self._rich.print(f"\n{text}", style="bold", markup=False)
         else:
-            print(f"\n{text}\n{'-' * len(text)}", flush=True)
+            self.line(f"\n{text}\n{'-' * len(text)}")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> None:
         """Print a table; all but the first `text_columns` are aligned to the right."""
@@ -55,7 +63,7 @@ class Console:
                 cell.ljust(width) if i < text_columns else cell.rjust(width)
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             )
-            print("  ".join(cells).rstrip(), flush=True)
+            self.line("  ".join(cells).rstrip())
 
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator[Callable[[str], None]]:
@@ -97,11 +105,11 @@ class Console:
             bar.update(task, total=1, completed=1, refresh=True)
 
 
-def _terminal() -> RichConsole | None:
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+def _terminal(file: TextIO) -> RichConsole | None:
+    if not file.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return None
     try:
         from rich.console import Console
     except ModuleNotFoundError:
         return None
-    return Console(highlight=False)
+    return Console(highlight=False, file=file)

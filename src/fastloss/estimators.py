@@ -4,56 +4,33 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from fastloss._checks import finite, nonnegative
 from fastloss._core import Loss, RowLoss
-from fastloss.linear import Objective
 from fastloss.registry import get, losses
 
 try:
-    from scipy.optimize import minimize  # type: ignore[import-untyped]
-    from scipy.sparse import issparse  # type: ignore[import-untyped]
     from scipy.special import log_expit, log_softmax, logsumexp  # type: ignore[import-untyped]
-    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin  # type: ignore[import-untyped]
-    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
+    from sklearn.base import ClassifierMixin, RegressorMixin  # type: ignore[import-untyped]
     from sklearn.utils.class_weight import compute_class_weight  # type: ignore[import-untyped]
     from sklearn.utils.metaestimators import available_if  # type: ignore[import-untyped]
     from sklearn.utils.multiclass import check_classification_targets  # type: ignore[import-untyped]
-    from sklearn.utils.validation import (  # type: ignore[import-untyped]
-        _check_sample_weight,
-        check_is_fitted,
-        validate_data,
-    )
+
+    from fastloss._linear_model import LinearModel, can_go_on
 except ImportError as error:
     raise ImportError(
         f'fastloss.estimators needs scikit-learn 1.6 or later, and SciPy: pip install "fastloss[sklearn]" ({error})'
     ) from error
 
+from fastloss._arguments import Array
 from fastloss._display import LossCurveDisplay
 
 __all__ = ["LinearClassifier", "LinearRegressor", "LossCurveDisplay"]
 
-Array = NDArray[Any]
-Evaluation = Callable[[Array], tuple[float, Array]]
-
-DTYPES = [np.float64, np.float32]
-# An iteration that gains less, relatively, is led by rounding errors.
-GAIN = {"float64": 1.4e-14, "float32": 1.5e-8}
 ON_PROBABILITIES = {"binary_cross_entropy": "logistic", "brier": "logistic"}
-# Losses with kinks, at which a line search gets stuck, and their smooth relatives.
-SMOOTH = {
-    "absolute_error": "pseudo_huber",
-    "absolute_percentage_error": "pseudo_huber",
-    "epsilon_insensitive": "squared_epsilon_insensitive",
-    "hinge": "squared_hinge",
-    "pinball": "expectile",
-}
 # The log odds are this multiple of the optimal score: Friedman, Hastie and Tibshirani (2000) for `exponential`.
 LOG_ODDS = {"logistic": 1, "exponential": 2}
 
@@ -74,157 +51,6 @@ def _pointwise(loss: Loss[...] | str) -> Loss[...]:
     return found
 
 
-def _sparse_softmax(
-    loss: Loss[...], X: Any, y: Array, weight: Array | None, l2: float, fit_intercept: bool
-) -> Evaluation:
-    """As `Objective`, which takes dense rows alone for this loss."""
-    columns = X.shape[1]
-
-    def value_and_grad(w: Array) -> tuple[float, Array]:
-        classes = len(w) // (columns + fit_intercept)
-        coef, intercept = np.split(w, [classes * columns])
-        coef = coef.reshape(classes, columns)
-        scores = X @ coef.T.astype(X.dtype)
-        if fit_intercept:
-            scores += intercept.astype(X.dtype)
-        value, grad = loss.value_and_grad(y, scores, sample_weight=weight, out=scores)
-        products = (X.T @ grad).T + l2 * coef
-        sums = grad.sum(axis=0, dtype=np.float64)
-        gradient = np.concatenate([products.ravel(), sums]) if fit_intercept else products.ravel()
-        return value + l2 / 2 * float(np.vdot(coef, coef)), gradient
-
-    return value_and_grad
-
-
-class _LinearModel(BaseEstimator):  # type: ignore[misc]
-    """What regression and classification share: the checks of the data, and the optimisation."""
-
-    loss: Loss[...] | str
-    l2: float
-    fit_intercept: bool
-    solver: str
-    max_iter: int
-    tol: float
-    warm_start: bool
-    coef_: Array
-    intercept_: Any
-    n_iter_: int
-    loss_curve_: NDArray[np.float64]
-
-    def _check_parameters(self) -> None:
-        if self.solver not in ("auto", "lbfgs"):
-            raise ValueError(f"solver must be 'auto' or 'lbfgs', got {self.solver!r}")
-        nonnegative(l2=self.l2)
-        nonnegative(tol=self.tol)
-        if finite(max_iter=self.max_iter) < 1 or self.max_iter != int(self.max_iter):
-            raise ValueError(f"max_iter must be a whole number > 0, got {self.max_iter!r}")
-
-    def _check_data(
-        self, X: Any, y: Any, sample_weight: Any, **options: Any
-    ) -> tuple[Any, Array, Array | None]:
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=DTYPES, **options)
-        if sample_weight is None:
-            return X, y, None
-        weight: Array = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        if weight.min() < 0:
-            raise ValueError("sample_weight must be >= 0; leave out the rows of negative weight")
-        if not weight.any():
-            raise ValueError("sample_weight is 0 for all rows; at least one must count")
-        return X, y, weight
-
-    def _start(self, rows: int, columns: int, intercept: float = 0.0) -> tuple[Array, Array]:
-        """Coefficients and intercepts to begin with, a row for each score."""
-        if not (self.warm_start and hasattr(self, "coef_")):
-            return np.zeros((rows, columns)), np.full(rows, intercept if self.fit_intercept else 0.0)
-        coef, offset = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
-        if rows == 2:  # of the softmax: what is kept is the difference
-            coef, offset = np.vstack([-coef, coef]) / 2, np.concatenate([-offset, offset]) / 2
-        if coef.shape != (rows, columns):
-            raise ValueError(
-                f"warm_start=True continues with coef_ of shape {coef.shape}, but these data need {(rows, columns)}; "
-                "set warm_start=False"
-            )
-        return coef, offset
-
-    def _solve(
-        self, loss: Loss[...], X: Any, y: Array, weight: Array | None, coef: Array, intercept: Array
-    ) -> tuple[Array, Array, list[float]]:
-        """The best coefficients and intercepts, and the objective from the start on, after each iteration."""
-        data = loss, X, y
-        curve: list[float] = []
-        objective: Evaluation
-        if isinstance(loss, RowLoss) and issparse(X):
-            objective = _sparse_softmax(*data, weight, self.l2, self.fit_intercept)
-        else:
-            objective = Objective(*data, sample_weight=weight, l2=self.l2, fit_intercept=self.fit_intercept)
-
-        def evaluate(w: Array) -> tuple[float, Array]:
-            value, grad = objective(w)
-            if not curve:
-                curve.append(value)
-            return value, grad
-
-        def record(intermediate_result: Any) -> None:  # SciPy goes by the argument's name
-            curve.append(float(intermediate_result.fun))
-
-        found = minimize(
-            evaluate,
-            np.concatenate([coef.ravel(), intercept]) if self.fit_intercept else coef.ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            callback=record,
-            options={
-                "maxiter": int(self.max_iter),
-                "maxls": 50,
-                "maxfun": 52 * int(self.max_iter),
-                "gtol": self.tol,
-                "ftol": GAIN[X.dtype.name],
-            },
-        )
-        if not (np.isfinite(found.x).all() and np.isfinite(found.fun)):
-            raise ValueError(
-                f"{loss.name} overflows on these data; scale X, as with StandardScaler, or raise l2"
-            )
-        if not found.success:
-            self._advise(loss, found)
-        coef, intercept = np.split(found.x, [coef.size])
-        return coef.reshape(-1, X.shape[1]), intercept, curve
-
-    def _advise(self, loss: Loss[...], found: Any) -> None:
-        if loss.name in SMOOTH:
-            advice = f"{loss.name} has kinks, where this solver may get stuck: {SMOOTH[loss.name]} has none"
-        else:
-            advice = "scale the columns of X, as with sklearn.preprocessing.StandardScaler, or raise max_iter or tol"
-        warnings.warn(
-            f"{type(self).__name__} has not converged after {found.nit} iterations: the largest derivative is "
-            f"{np.abs(found.jac).max():.2g}, tol={self.tol:.2g}; {advice}",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
-
-    def _keep(self, dtype: Any, solutions: list[tuple[Array, Array, list[float]]]) -> tuple[Array, Array]:
-        """Set what all models have; return coefficients and intercepts, a row for each score."""
-        coefs, intercepts, curves = zip(*solutions, strict=True)
-        length = max(map(len, curves))
-        self.n_iter_ = length - 1
-        padded = [np.pad(curve, (0, length - len(curve)), mode="edge") for curve in curves]
-        self.loss_curve_ = np.mean(padded, axis=0)
-        coef = np.vstack(coefs).astype(dtype)
-        return coef, np.concatenate(intercepts).astype(dtype) if self.fit_intercept else np.zeros(
-            len(coef), dtype
-        )
-
-    def _scores(self, X: Any) -> Any:
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=DTYPES, reset=False)
-        return X @ self.coef_.T + self.intercept_
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-
 def _weighted_median(y: Array, weight: Array | None) -> float:
     """Of weights that are repetitions, the median of the repeated elements."""
     order = np.argsort(y)
@@ -232,8 +58,8 @@ def _weighted_median(y: Array, weight: Array | None) -> float:
     return float(y[order[np.searchsorted(sums, sums[-1] / 2)]])
 
 
-class LinearRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
-    """Linear regression with any pointwise loss and an L2 penalty, by L-BFGS on one pass over the data.
+class LinearRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
+    """Linear regression with any pointwise loss and an L2 penalty, by L-BFGS on one pass over the data or by SGD.
 
     It minimises, the mean being weighted by `sample_weight`::
 
@@ -251,13 +77,35 @@ class LinearRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         ``Ridge(alpha)`` has ``2 * alpha / n`` with `squared_error`, n being the sum of the weights.
     fit_intercept : bool, default True
         Whether there is an intercept; it is not penalised.
-    solver : {'auto', 'lbfgs'}
-        'lbfgs' is SciPy's L-BFGS-B.
+    solver : {'auto', 'lbfgs', 'sgd'}
+        'lbfgs' is SciPy's L-BFGS-B; 'sgd' is `fastloss.linear.sgd`, for many rows. 'auto' is 'lbfgs', but with `l1`.
     max_iter : int, default 1000
+        Of iterations, or epochs.
     tol : float, default 1e-4
-        The optimisation ends where no derivative of the objective exceeds it.
+        'lbfgs' ends where no derivative of the objective exceeds it; 'sgd' where `n_iter_no_change` epochs have not
+        brought the mean loss down by it, at the lowest learning rate of an adaptive schedule.
     warm_start : bool, default False
         Whether `fit` begins with the coefficients of the fit before.
+    l1 : float, default 0
+        The factor of ``||coef||_1``, as a second penalty, which makes coefficients exactly 0. This and all that follows
+        is for 'sgd'.
+    learning_rate : float or 'auto', default 'auto'
+        'auto' finds one by trial, as ``fastloss.linear.sgd(lr='auto')`` does.
+    schedule : {'auto', 'constant', 'invscaling', 'optimal', 'adaptive', 'cosine'}
+        How the learning rate decreases: see `fastloss.linear.sgd`. 'auto' is 'adaptive': it is divided by 5 where the
+        loss no longer decreases.
+    batch_size : int, default 64
+    shuffle : {'rows', 'blocks', None}
+    momentum : float, default 0
+    average : bool or int, default False
+        As in `fastloss.linear.sgd`.
+    early_stopping : bool, default False
+        Whether to hold out `validation_fraction` of the rows, end where the loss on them no longer decreases, and keep
+        the coefficients with the lowest.
+    validation_fraction : float, default 0.1
+    n_iter_no_change : int, default 5
+    random_state : int, RandomState or None, default None
+        Of the order of the rows, and of those held out.
 
     Attributes
     ----------
@@ -266,7 +114,11 @@ class LinearRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
     intercept_ : float
     n_iter_ : int
     loss_curve_ : ndarray, shape (n_iter_ + 1,)
-        The objective at the start and after each iteration.
+        The objective at the start and after each iteration; of 'sgd', shape (n_iter_,), the mean loss of each epoch.
+    validation_loss_curve_ : ndarray, shape (n_iter_,)
+        With `early_stopping`, of the rows held out.
+    history_ : fastloss.linear.History
+        Of 'sgd'.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Where `X` has names of columns.
@@ -307,6 +159,17 @@ class LinearRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         max_iter: int = 1000,
         tol: float = 1e-4,
         warm_start: bool = False,
+        l1: float = 0.0,
+        learning_rate: float | str = "auto",
+        schedule: str = "auto",
+        batch_size: int = 64,
+        shuffle: str | None = "rows",
+        momentum: float = 0.0,
+        average: bool | int = False,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        random_state: Any = None,
     ) -> None:
         self.loss = loss
         self.l2 = l2
@@ -315,6 +178,17 @@ class LinearRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         self.max_iter = max_iter
         self.tol = tol
         self.warm_start = warm_start
+        self.l1 = l1
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.momentum = momentum
+        self.average = average
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.random_state = random_state
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model.
@@ -338,18 +212,46 @@ class LinearRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
             finite; also if the optimisation leaves the scores above -1 that `squared_log_error` needs: then fit
             `squared_error` to ``np.log1p(y)``.
         """
+        return self._fit(X, y, sample_weight)
+
+    @available_if(can_go_on)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Take one epoch of steps on further rows, from where the last call has ended; for ``solver='sgd'``.
+
+        Learning rate, momentum and average continue. With ``schedule='auto'`` the rate is that of 'invscaling', with
+        ``power_t=0.25``; ``learning_rate='auto'`` is found on the first rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`; but weights are taken as they are, and not relative to their mean.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As in `fit`; or if a parameter needs several epochs.
+        """
+        return self._fit(X, y, sample_weight, going_on=True)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, going_on: bool = False) -> Self:
         loss = _pointwise(self.loss)
         if loss.family not in ("regression", "count"):
             raise ValueError(f"{loss.name} is a loss of classes; use LinearClassifier")
         self._check_parameters()
-        X, y, weight = self._check_data(X, y, sample_weight, y_numeric=True)
+        first = not (going_on and hasattr(self, "coef_"))
+        X, y, weight = self._check_data(X, y, sample_weight, y_numeric=True, reset=first)
         if loss.family == "count":
             mean = np.average(y, weights=weight)
             middle = float(np.log(mean)) if mean > 0 else 0.0
         else:
             middle = _weighted_median(y, weight)
-        solution = self._solve(loss, X, y, weight, *self._start(1, X.shape[1], middle))
-        (self.coef_,), (self.intercept_,) = self._keep(X.dtype, [solution])
+        start = self._start(1, X.shape[1], middle, going_on)
+        solutions = self._solve(loss, X, [y], weight, *start, going_on)
+        (self.coef_,), (self.intercept_,) = self._keep(X.dtype, solutions)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -379,8 +281,8 @@ def _has_probabilities(model: LinearClassifier) -> bool:
     raise AttributeError(f"{name} has no probabilities; logistic, exponential and softmax_cross_entropy have")
 
 
-class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
-    """Linear classification with any pointwise loss, or the softmax, and an L2 penalty, by L-BFGS.
+class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
+    """Linear classification with any pointwise loss, or the softmax, and an L2 penalty, by L-BFGS or SGD.
 
     It minimises, the mean being weighted by `sample_weight` and `class_weight`::
 
@@ -404,13 +306,13 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         'ovr' is each class against the rest. 'auto' takes the first where it can.
     class_weight : dict or 'balanced', optional
         A factor for each class, 1 where a dict has none. 'balanced' makes the classes' weights add up to the same.
-    solver : {'auto', 'lbfgs'}
-        'lbfgs' is SciPy's L-BFGS-B.
+    solver : {'auto', 'lbfgs', 'sgd'}
     max_iter : int, default 1000
     tol : float, default 1e-4
-        The optimisation ends where no derivative of the objective exceeds it.
     warm_start : bool, default False
-        Whether `fit` begins with the coefficients of the fit before.
+    l1, learning_rate, schedule, batch_size, shuffle, momentum, average, early_stopping, validation_fraction, \
+n_iter_no_change, random_state
+        As in `LinearRegressor`.
 
     Attributes
     ----------
@@ -421,7 +323,12 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
     n_iter_ : int
         The largest number of iterations, of several classes each against the rest.
     loss_curve_ : ndarray, shape (n_iter_ + 1,)
-        The objective at the start and after each iteration; the mean of several classes each against the rest.
+        The objective at the start and after each iteration; of 'sgd', shape (n_iter_,), the mean loss of each epoch.
+        The mean of several classes each against the rest.
+    validation_loss_curve_ : ndarray, shape (n_iter_,)
+        With `early_stopping`, of the rows held out.
+    history_ : fastloss.linear.History
+        Of 'sgd'; a list of several classes each against the rest.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Where `X` has names of columns.
@@ -460,6 +367,17 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         max_iter: int = 1000,
         tol: float = 1e-4,
         warm_start: bool = False,
+        l1: float = 0.0,
+        learning_rate: float | str = "auto",
+        schedule: str = "auto",
+        batch_size: int = 64,
+        shuffle: str | None = "rows",
+        momentum: float = 0.0,
+        average: bool | int = False,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        random_state: Any = None,
     ) -> None:
         self.loss = loss
         self.l2 = l2
@@ -470,6 +388,17 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         self.max_iter = max_iter
         self.tol = tol
         self.warm_start = warm_start
+        self.l1 = l1
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.momentum = momentum
+        self.average = average
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.random_state = random_state
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model.
@@ -492,6 +421,53 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         ValueError
             If a parameter is out of range, there is one class alone, or the data are not finite.
         """
+        return self._fit(X, y, sample_weight)
+
+    @available_if(can_go_on)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Take one epoch of steps on further rows, from where the last call has ended; for ``solver='sgd'``.
+
+        Learning rate, momentum and average continue. With ``schedule='auto'`` the rate is that of 'invscaling', with
+        ``power_t=0.25``; ``learning_rate='auto'`` is found on the first rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`; but weights are taken as they are, and not relative to their mean.
+        classes : array_like, shape (K,), optional
+            All labels that will come; needed in the first call.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As in `fit`; or if there is a label that is not in `classes`, `class_weight` is 'balanced', or a parameter
+            needs several epochs.
+        """
+        if not hasattr(self, "coef_"):
+            if classes is None:
+                raise ValueError("the first call of partial_fit needs classes=, all labels that will come")
+        elif classes is None:
+            classes = self.classes_
+        elif not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes={classes!r} are not those of the calls before, {self.classes_!r}")
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} needs all labels before the first step; in partial_fit pass a dict"
+            )
+        return self._fit(X, y, sample_weight, np.unique(classes))
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Array | None = None) -> Self:
+        """All epochs; or given the classes, one that goes on."""
         loss = _pointwise(self.loss)
         if loss.family == "count":
             raise ValueError(f"{loss.name} is a loss of counts; use LinearRegressor")
@@ -500,29 +476,33 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
                 "perceptron is 0 with coefficients 0, and never lower; use loss='hinge' or 'squared_hinge'"
             )
         self._check_parameters()
-        X, y, weight = self._check_data(X, y, sample_weight)
+        going_on = classes is not None
+        X, y, weight = self._check_data(X, y, sample_weight, reset=not (going_on and hasattr(self, "coef_")))
         check_classification_targets(y)
-        classes, codes = np.unique(y, return_inverse=True)
+        labels, codes = np.unique(y, return_inverse=True)
+        if classes is None:
+            classes = labels
+        else:
+            unknown = labels[~np.isin(labels, classes)]
+            if len(unknown):
+                raise ValueError(f"y has {unknown.tolist()[0]!r}, which is not in classes={classes!r}")
+            codes = np.searchsorted(classes, labels)[codes]
         if len(classes) < 2:
             raise ValueError(
                 f"y has one class alone, {classes[0]!r}; a classifier needs at least two classes"
             )
         weight = self._weigh(classes, codes, weight)
-        rows = len(classes)
-        softmax = self._softmax(loss, rows)
+        softmax = self._softmax(loss, len(classes))
         if softmax is not None:
-            solutions = [self._solve(softmax, X, codes, weight, *self._start(rows, X.shape[1]))]
+            targets, rows = [codes], len(classes)
         else:
-            which = range(rows) if rows > 2 else [1]
-            start = self._start(len(which), X.shape[1])
+            which = range(len(classes)) if len(classes) > 2 else [1]
             other = -1 if loss.family == "regression" else 0
-            solutions = [
-                self._solve(
-                    loss, X, np.where(codes == k, 1, other), weight, *(part[i : i + 1] for part in start)
-                )
-                for i, k in enumerate(which)
-            ]
-        coef, intercept = self._keep(X.dtype, solutions)
+            targets, rows = [np.where(codes == k, 1, other) for k in which], len(which)
+        start = self._start(rows, X.shape[1], going_on=going_on)
+        coef, intercept = self._keep(
+            X.dtype, self._solve(softmax or loss, X, targets, weight, *start, going_on)
+        )
         if len(coef) == 2:
             coef, intercept = np.diff(coef, axis=0), np.diff(intercept)
         self.classes_, self.coef_, self.intercept_ = classes, coef, intercept

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastloss._arguments import Array
 from fastloss._checks import nonnegative
 from fastloss._core import LANES, Loss, RowLoss, as_array, linear_pass
-from fastloss.linear_softmax import model_gradients
+from fastloss.linear_softmax import check_labels, model_gradients
 from fastloss.registry import get
 
 _Reduction = Literal["mean", "sum"]
@@ -325,6 +325,19 @@ class _Model:
             )
         return array
 
+    def targets(self) -> Array:
+        """The labels as the steps of SGD take them."""
+        return np.require(self.y, self.dtype, ["C", "A"])
+
+    def check_start(self, coef: Array, intercept: Array | None) -> None:
+        """Refuse arrays of other shapes than those of the parameters."""
+        if coef.shape != (self.columns,):
+            raise ValueError(
+                f"coef has shape {coef.shape}, but X has {self.columns} columns; pass shape ({self.columns},)"
+            )
+        if intercept is not None and intercept.shape not in ((), (1,)):
+            raise ValueError(f"intercept has shape {intercept.shape}; pass an array of shape (1,)")
+
     def parameters(self, coef: ArrayLike, intercept: ArrayLike, name: str = "coef") -> tuple[Array, Any]:
         array, number = as_array(name, coef), as_array(_intercept_of(name), intercept)
         if array.shape != (self.columns,):
@@ -409,6 +422,21 @@ class _Softmax(_Model):
         if offsets.shape != array.shape[:1]:
             raise ValueError(f"{_intercept_of(name)} has shape {offsets.shape}; pass shape ({len(array)},)")
         return array, offsets
+
+    def targets(self) -> Array:
+        classes = np.iinfo(np.int32).max  # others are of rows that do not count
+        return np.require(np.where((self.y >= 0) & (self.y < classes), self.y, -1), np.int32, ["C", "A"])
+
+    def check_start(self, coef: Array, intercept: Array | None) -> None:
+        for option in ("class_weight", "ignore_index"):
+            if self.loss.params[option] is not None:
+                raise ValueError(
+                    f"{option}= belongs to sgd, not to the loss; pass class_weight=, or rows a sample_weight of 0"
+                )
+        self.parameters(coef, 0.0 if intercept is None else intercept)
+        if intercept is not None and intercept.shape != (len(coef),):
+            raise ValueError(f"intercept has shape {intercept.shape}; pass an array of shape ({len(coef)},)")
+        check_labels(self.y, len(coef), self.weight, "coef")
 
     def split(self, name: str, w: Array, fit_intercept: bool) -> tuple[Array, Any]:
         size = self.columns + fit_intercept
@@ -520,4 +548,4 @@ def _narrowed(grad: Array, coef: Array) -> Array:
         return grad.astype(np.float32) if _is_single(coef) else grad
 
 
-from fastloss.linear_sgd import DivergenceError, History, sgd  # noqa: E402, F401 - built on the model above
+from fastloss.linear_sgd import Checkpoint, DivergenceError, History, sgd  # noqa: E402, F401 - built on the model above

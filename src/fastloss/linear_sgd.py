@@ -1,112 +1,44 @@
 """Stochastic gradient descent on linear models, in place."""
 
-# ruff: noqa: N803, N806 - X is the field's name
+# ruff: noqa: N803 - X is the field's name
 
 from __future__ import annotations
 
+import math
 import operator
-import time
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastloss import linear
-from fastloss._arguments import Array, refuse_weight
-from fastloss._checks import fraction, nonnegative, positive
-from fastloss._core import Descent, Loss
-from fastloss._schedules import Rates, rates
+from fastloss._arguments import Array
+from fastloss._automatic import ROWS, automatic_rate
+from fastloss._checks import nonnegative, positive
+from fastloss._core import Descent, Loss, RowLoss
+from fastloss._history import Checkpoint, DivergenceError, History, State
+from fastloss._schedules import rates
+from fastloss._sources import Memory, given_validation
+from fastloss._streams import Blocks, Stream
+from fastloss._training import Plateau, Training
 from fastloss.sgd import updatable
 
 MOST_ROWS_HOGWILD = 64  # of a batch: many rows share columns
-SMALLEST_RATE = 1e-6  # to which "adaptive" divides; as in scikit-learn
 
-
-@dataclass(repr=False)
-class History:
-    """What `sgd` saw, a number per complete epoch in each list.
-
-    Attributes
-    ----------
-    learning_rate : list of float
-        Of the epoch's last step.
-    loss : list of float
-        The weighted mean of the rows' losses, without penalty, each before the step that it led to.
-    validation_loss : list of float
-        The mean loss of the validation rows behind the epoch; empty without such rows.
-    grad_norm, largest_grad : list of float
-        The norm of the last batch's gradient, before clipping; the largest component of any batch's, in magnitude.
-    nonfinite : list of int
-        Components of a gradient, losses or parameters that were not finite: 0, but where `DivergenceError` was raised.
-    seconds : list of float
-        The time that the epoch took, with its validation.
-    steps : int
-        All steps.
-    best_epoch : int or None
-        The epoch, counted from 0, whose parameters `early_stopping` has restored.
-    stopped : str
-        Why the end came: 'epochs', 'tol', 'callback', 'interrupted' or 'diverged'.
-    """
-
-    learning_rate: list[float] = field(default_factory=list)
-    loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    grad_norm: list[float] = field(default_factory=list)
-    largest_grad: list[float] = field(default_factory=list)
-    nonfinite: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    steps: int = 0
-    best_epoch: int | None = None
-    stopped: str = "epochs"
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C ended the work."""
-        return self.stopped == "interrupted"
-
-    def __repr__(self) -> str:
-        loss = f", loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g}" if self.loss else ""
-        validation = f", validation {self.validation_loss[-1]:.6g}" if self.validation_loss else ""
-        return f"<History of {len(self.loss)} epochs, stopped: {self.stopped}{loss}{validation}>"
-
-
-@dataclass(frozen=True)
-class State:
-    """What a callback gets behind each epoch: the parameters, up to date, and the history so far."""
-
-    epoch: int
-    coef: NDArray[Any]
-    intercept: NDArray[Any] | None
-    history: History
-
-
-class DivergenceError(FloatingPointError):
-    """The loss, its gradient or the parameters were about to leave the finite numbers.
-
-    Attributes
-    ----------
-    history : History
-        Of the epochs before, and of the one that ended so.
-    """
-
-    def __init__(self, message: str, history: History) -> None:
-        super().__init__(message)
-        self.history = history
-
-    def __reduce__(self) -> Any:
-        return type(self), (*self.args, self.history)
+__all__ = ["Checkpoint", "DivergenceError", "History", "State", "sgd"]
 
 
 def sgd(
     loss: Loss[...] | str,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Blocks,
+    y: ArrayLike | None,
     coef: NDArray[Any],
     intercept: NDArray[Any] | None = None,
     *,
-    lr: float | Callable[[int], float] = 0.01,
+    lr: float | Callable[[int], float] | Literal["auto"] = 0.01,
     schedule: Literal["constant", "invscaling", "optimal", "adaptive", "cosine"] = "constant",
     power_t: float = 0.5,
     warmup_steps: int = 0,
@@ -123,6 +55,7 @@ def sgd(
     average: bool | int = False,
     clip_norm: float | None = None,
     intercept_lr: float = 1.0,
+    importance_aware: bool = False,
     tol: float | None = 1e-4,
     n_iter_no_change: int = 5,
     validation: tuple[ArrayLike, ...] | None = None,
@@ -130,6 +63,7 @@ def sgd(
     early_stopping: bool = False,
     hogwild: bool = False,
     callback: Callable[[State], Any] | None = None,
+    resume: Checkpoint | None = None,
 ) -> History:
     """Fit a linear model by stochastic gradient descent; `coef` and `intercept` are updated in place.
 
@@ -147,14 +81,16 @@ def sgd(
     Parameters
     ----------
     loss, X, y
-        As in `value_and_grad`; no loss of rows. `X` is not copied, however it is shuffled. Scale its columns: steps
-        are as long in one direction as in the other.
-    coef : ndarray of float32 or float64, shape (d,)
+        As in `value_and_grad`, but with `softmax_cross_entropy` the labels are classes from 0 to K - 1. `X` is not copied, however it is shuffled. Scale its columns: steps
+        are as long in one direction as in the other. Where `y` is None, `X` is a stream: see the notes.
+    coef : ndarray of float32 or float64, shape (d,), or (K, d) with `softmax_cross_entropy`
         Where to start, and where the result goes. Steps are computed in float64, from scores in the dtype of `X`.
-    intercept : ndarray of float32 or float64, shape () or (1,), optional
+    intercept : ndarray of float32 or float64, shape () or (1,), or (K,), optional
         Likewise. None: there is no intercept.
-    lr : float or callable, default 0.01
-        The learning rate, or a function of the number of the step (0, 1, ...) that returns it.
+    lr : float, callable or 'auto', default 0.01
+        The learning rate, or a function of the number of the step (0, 1, ...) that returns it. 'auto' tries powers of 2
+        for 32 steps or an epoch on about 1000 rows, of a stream on rows of its first block, and takes half of the one
+        that leads to the lowest objective, on as many others. The trials cost some epochs of these rows.
     schedule : {'constant', 'invscaling', 'optimal', 'adaptive', 'cosine'}
         Of step t: ``lr``; ``lr / (t + 1)**power_t``; ``1 / ((l1 + l2) * (t0 + t))``, with t0 by Bottou's heuristic,
         as in scikit-learn; ``lr``, divided by 5 where the loss does not decrease (see `tol`); ``lr / 2 * (1 +
@@ -174,7 +110,7 @@ def sgd(
     seed : int or numpy.random.Generator, default 0
         Of the order, and of the validation rows.
     sample_weight : array_like, shape (n,), optional
-        Finite numbers with a positive sum; only their ratios count.
+        Finite numbers with a positive sum; only their ratios count, but in a stream.
     class_weight : dict or 'balanced', optional
         A factor for each label, 1 for those left out; 'balanced' is ``n / (classes * count)``.
     l2, l1 : float, default 0
@@ -190,6 +126,11 @@ def sgd(
     intercept_lr : float, default 1
         By what the learning rates of the intercept are multiplied. It moves in every step, the columns of sparse rows
         seldom, so that its noise outweighs theirs: 0.01 is what scikit-learn takes there.
+    importance_aware : bool, default False
+        A step on a row of weight h is as h times many steps as short as you like: it ends where ``ds/dt = -lr * (||x||^2
+        + intercept_lr) * dloss/ds`` leads the row's score in the time h. So it passes no minimum of the row's loss, however large
+        `lr` and h are. For pointwise losses, one row a step (`batch_size=1`) and weights >= 0; without `momentum`, which
+        would pass the minimum all the same.
     tol : float or None, default 1e-4
         The end comes where `n_iter_no_change` epochs in a row have not brought the loss below its lowest value by
         `tol`: the validation loss with `early_stopping`, else that of training, without penalties. A training loss of
@@ -204,9 +145,15 @@ def sgd(
     hogwild : bool, default False
         All threads take steps at once, on the same parameters and without locks. **The result differs from run to
         run**: a thread reads what others are about to change, and may write over it; that does little harm where rows
-        seldom share columns. For sparse rows, batches of up to 64, and no `l1`, `momentum` or `average`.
+        seldom share columns. For sparse rows, batches of up to 64, and no `l1`, `momentum`, `average` or
+        `importance_aware`.
     callback : callable, optional
         Called with a `State` behind each epoch; if it returns True, the work ends. An exception of its own passes.
+    resume : Checkpoint, optional
+        ``history.checkpoint`` of a call before, which this one continues, on the same rows or others: parameters,
+        velocity, average, number of the step and random generator are those that it had at the end. `coef` and
+        `intercept` are then only where the result goes. With the same `seed`, an integer, the rows of
+        `validation_fraction` are the same.
 
     Returns
     -------
@@ -223,16 +170,27 @@ def sgd(
 
     Notes
     -----
+    Two calls of 5 epochs, of which the second resumes, are one call of 10; but `early_stopping` knows the epochs of
+    its own call alone, and of 'cosine' T is the number of all steps at the end of a call.
+
+    A stream is a list, or a function that returns an iterator for each epoch, or for one epoch an iterator itself,
+    of blocks ``(X, y)`` or ``(X, y, sample_weight)`` with any number of rows. One of them is held at a time, beside
+    the rows that did not fill a batch, which begin the next one: without `shuffle`, how dense rows are cut into blocks
+    changes no bit of the parameters. Rows are shuffled within their block. Weights are taken as they are, since their
+    mean is not known before: twice the weight is twice the gradient. Not possible are ``class_weight='balanced'``,
+    `validation_fraction` and, unless it is a list or its `rows` says how many there are, ``schedule='cosine'``.
+
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
 
-    A call runs on one thread but for the validation loss and `hogwild`. Without the latter its bits depend on neither the number of threads nor, among
-    SIMD levels with fused multiply-add, the level.
+    Threads share the rows of a batch where these take more than some 32 kB: 256 rows of 100 columns, not 32. The bits
+    depend on neither the number of threads nor, among SIMD levels with fused multiply-add, the level; but for `hogwild`.
 
     A step on sparse rows costs their elements, not d: what the penalties and the average do to the other columns is
-    caught up on when they are next read, at the latest behind the epoch. That has no short form, and costs d a step,
-    with momentum, with `average` and `l1` together, and where ``lr * l2 >= 1``; and is not worth it where a batch has
-    as many elements as there are columns. The steps are the same either way, to rounding.
+    caught up on when they are next read, at the latest behind the epoch or the block of a stream. That has no short
+    form, and costs d a step, with `momentum` and `importance_aware`, with `average` and `l1` together, and where ``lr *
+    l2 >= 1``; and is not worth it with more rows in a batch than a 16th of the columns. The steps are the same either way, to
+    rounding.
 
     References
     ----------
@@ -240,7 +198,7 @@ def sgd(
     Review 60. Langford, J., Li, L. & Zhang, T. (2009). Sparse online learning via truncated gradient. JMLR 10. Niu, F.,
     Recht, B., Re, C. & Wright, S. J. (2011). Hogwild: a lock-free approach to parallelizing stochastic gradient
     descent. NIPS 24. Polyak, B. T. & Juditsky, A. B. (1992). Acceleration of stochastic approximation by averaging. SIAM J.
-    Control Optim. 30.
+    Control Optim. 30. Karampatziakis, N. & Langford, J. (2011). Online importance weight aware updates. UAI.
 
     Examples
     --------
@@ -254,204 +212,117 @@ def sgd(
     >>> len(history.loss)
     500
     """
-    model = linear._Model(loss, X, y, sample_weight, 0.0, "mean")
-    _check_updatable(model, coef, intercept)
-    if tol is not None:
-        tol = nonnegative(tol=tol)
     if not 0 <= nonnegative(momentum=momentum) < 1:
         raise ValueError(f"momentum must lie in [0, 1), got {momentum!r}")
     if nesterov and not momentum:
         raise ValueError("nesterov needs momentum > 0")
     if early_stopping and validation is None and validation_fraction is None:
         raise ValueError("early_stopping needs validation= or validation_fraction=")
+    if validation is not None and validation_fraction is not None:
+        raise ValueError("pass either validation or validation_fraction")
     if schedule == "adaptive" and tol is None:
         raise ValueError("schedule='adaptive' needs tol, by which it knows that the loss does not decrease")
     l1, l2 = nonnegative(l1=l1), nonnegative(l2=l2)
-    epochs, batch = _whole("epochs", epochs), _whole("batch_size", batch_size)
-    if hogwild:
-        _check_hogwild(model, batch, l1=l1, momentum=momentum, average=average)
-    rng = np.random.default_rng(seed)
-
-    weight = _weights(model, class_weight)
-    rows, held_out = _held_out(model, X, weight, validation, validation_fraction, rng)
-    used = model.rows if rows is None else len(rows)
-    orders = _Orders(shuffle, rows, used, batch, rng)
-    rate = rates(
-        lr,
-        schedule,
-        power_t=power_t,
-        warmup_steps=_whole("warmup_steps", warmup_steps, 0),
-        steps=epochs * -(-used // batch),
-        loss=model.loss,
-        penalty=l1 + l2,
+    epochs, batch = _whole("epochs", epochs), min(_whole("batch_size", batch_size), sys.maxsize // 2)
+    average_from = None if average is False else 0 if average is True else _whole("average", average, 0)
+    plateau = Plateau(
+        None if tol is None else nonnegative(tol=tol),
+        _whole("n_iter_no_change", n_iter_no_change),
+        schedule == "adaptive",
+        early_stopping,
     )
-    start = np.hstack([coef, 0.0 if intercept is None else intercept]).astype(np.float64)
-    descent = Descent(
-        model.loss,
-        model.X,
-        np.require(model.y, model.dtype, ["C", "A"]),
-        None if weight is None else _normalised(weight, rows).astype(model.dtype),
-        start,
-        model.working(coef),
-        batch_size=min(batch, used),
+
+    if importance_aware and (batch != 1 or momentum):
+        raise ValueError("importance_aware needs batch_size=1 and no momentum")
+
+    if hogwild:
+        _check_hogwild(
+            batch,
+            l1=l1,
+            momentum=momentum,
+            average=average_from is not None,
+            importance_aware=importance_aware,
+        )
+    check = partial(_check_model, coef, intercept, importance_aware, hogwild)
+    here = _checkpoint(resume, coef, intercept, seed).resumed(momentum > 0, average_from is not None)
+    data: Memory | Stream
+    if y is None:
+        if sample_weight is not None or validation_fraction is not None:
+            raise ValueError(
+                "of a stream, sample_weight is the third part of a block, and validation= has rows for validation"
+            )
+        data = Stream(loss, X, batch, shuffle, class_weight, epochs, check)
+    else:
+        model = linear._kind(loss)(loss, cast(ArrayLike, X), y, sample_weight, 0.0, "mean")
+        check(model)
+        of_validation = here.rng if resume is None else np.random.default_rng(seed)  # the same rows as before
+        data = Memory(model, X, batch, shuffle, class_weight, validation_fraction, of_validation)
+    model = data.model
+    held_out = data.held_out
+    if validation is not None:
+        held_out = given_validation(validation, model.loss, model.columns)
+    begin = partial(
+        _descent,
+        model,
+        average_from=average_from or 0,
+        batch_size=batch,
         fit_intercept=intercept is not None,
         l2=l2,
         l1=l1,
         momentum=float(momentum),
         nesterov=bool(nesterov),
+        importance_aware=bool(importance_aware),
+        hogwild=bool(hogwild),
         clip_norm=np.inf if clip_norm is None else positive(clip_norm=clip_norm),
         intercept_rate=nonnegative(intercept_lr=intercept_lr),
-        hogwild=bool(hogwild),
-        average_from=None if average is False else 0 if average is True else _whole("average", average, 0),
         limit=_limit(model.dtype, coef, intercept),
     )
-    training = _Training(model, descent, start, coef, intercept, held_out, early_stopping)
-    plateau = _Plateau(
-        tol, _whole("n_iter_no_change", n_iter_no_change), schedule == "adaptive", early_stopping
+    if isinstance(lr, str):
+        if lr != "auto":
+            raise ValueError(f"lr must be a number, a function of the step or 'auto', got {lr!r}")
+        if here.lr is None:
+            here.lr = automatic_rate(begin, here, data.sample(ROWS), l2, l1)
+        lr = here.lr
+    rate = rates(
+        lr,
+        schedule,
+        power_t=power_t,
+        warmup_steps=_whole("warmup_steps", warmup_steps, 0),
+        steps=None if data.steps is None else here.steps + epochs * data.steps,
+        loss=model.loss,
+        penalty=l1 + l2,
     )
+    training = Training(begin(here), here, coef, intercept, held_out, early_stopping)
+    history = training.history
     try:
         for epoch in range(epochs):
-            rows_of_steps = orders.draw()
-            training.run_epoch(rows_of_steps, used, rate, plateau.factor)
+            training.run_epoch(data.pieces(here.rng), rate)
             if callback is not None:
                 training.publish()
-                if callback(State(epoch, coef, intercept, training.history)):
-                    training.history.stopped = "callback"
+                if callback(State(epoch, coef, intercept, history)):
+                    history.stopped = "callback"
                     break
-            if plateau.is_over(training.watched, training.history.learning_rate[-1]):
-                training.history.stopped = "tol"
+            if plateau.is_reached(here, training.watched, history.learning_rate[-1]):
+                history.stopped = "tol"
                 break
     except KeyboardInterrupt:
-        training.history.stopped = "interrupted"
+        history.stopped = "interrupted"
     finally:
         training.publish()
-    return training.history
+    return history
 
 
-class _Training:
-    """The epochs, what is written down of them, and what the caller's arrays get."""
-
-    def __init__(
-        self,
-        model: linear._Model,
-        descent: Descent,
-        start: Array,
-        coef: Array,
-        intercept: Array | None,
-        held_out: linear._Model | None,
-        early_stopping: bool,
-    ) -> None:
-        self.model, self.descent, self.start, self.held_out = model, descent, start, held_out
-        self.coef, self.intercept, self.early_stopping = coef, intercept, early_stopping
-        self.history = History()
-        self.watched = self.lowest = np.inf
-        self.kept: Array | None = None  # instead of where the last step led
-
-    @property
-    def parameters(self) -> Array:
-        return self.descent.coef if self.descent.average is None else self.descent.average
-
-    def publish(self) -> None:
-        found = self.parameters if self.kept is None else self.kept
-        self.coef[...] = found[:-1]
-        if self.intercept is not None:
-            self.intercept[...] = found[-1]
-        self.history.steps = self.descent.steps
-
-    def run_epoch(self, order: Array | None, used: int, rate: Rates, factor: float) -> None:
-        began, first, batch = time.perf_counter(), self.descent.steps, self.descent.batch_size
-        lrs = factor * rate(np.arange(first, first - (-used // batch), dtype=np.float64))
-        try:
-            outcome = self.descent.epoch(order, used, lrs)
-            if outcome == "violated":
-                self.model._sums(self.descent.coef[:-1], self.descent.coef[-1])  # which says where
-                raise ValueError(f"{self.model.loss.name}: y or a score lies outside of the loss's domain")
-            if outcome == "diverged":
-                self._diverge(lrs[self.descent.steps - first], time.perf_counter() - began)
-            if self.held_out is not None:
-                found = self.held_out._sums(self.parameters[:-1], self.parameters[-1])[0]
-                self.history.validation_loss.append(found)
-        except (ValueError, MemoryError):
-            self.kept = self.start
-            raise
-        loss = self.descent.loss / used
-        self.watched = self.history.validation_loss[-1] if self.early_stopping else loss
-        if self.early_stopping and self.watched < self.lowest:
-            self.lowest, self.kept = self.watched, self.parameters.copy()
-            self.history.best_epoch = len(self.history.loss)
-        self._write_down(float(lrs[-1]), loss, time.perf_counter() - began)
-
-    def _write_down(self, lr: float, loss: float, seconds: float) -> None:
-        history, descent = self.history, self.descent
-        history.learning_rate.append(lr)
-        history.loss.append(loss)
-        history.grad_norm.append(descent.norm)
-        history.largest_grad.append(descent.largest)
-        history.nonfinite.append(descent.odd)
-        history.seconds.append(seconds)
-
-    def _diverge(self, lr: float, seconds: float) -> None:
-        step, self.history.stopped = self.descent.steps, "diverged"
-        self._write_down(float(lr), np.nan, seconds)
-        advice = (
-            f"lr was {lr:.3g}: lower it, scale the columns of X, or pass clip_norm="
-            if step
-            else "that was the first step: look for inf, NaN and huge numbers in X and y, or lower lr"
-        )
-        raise DivergenceError(
-            f"step {step} would have led to a loss, gradient or parameters that are not finite "
-            f"({self.descent.odd} numbers), and was not taken; {advice}",
-            self.history,
-        )
-
-
-class _Plateau:
-    """Whether the loss has stopped to decrease, and by what the learning rate has been divided so far."""
-
-    def __init__(self, tol: float | None, patience: int, divides: bool, may_rise: bool) -> None:
-        self.tol, self.patience, self.divides, self.may_rise = tol, patience, divides, may_rise
-        self.factor, self.lowest, self.idle = 1.0, np.inf, 0
-        self.first: float | None = None
-
-    def is_over(self, loss: float, lr: float) -> bool:
-        if self.tol is None:
-            return False
-        self.first = loss if self.first is None else self.first
-        self.idle = 0 if loss < self.lowest - self.tol else self.idle + 1
-        self.lowest = min(self.lowest, loss)
-        if self.idle < self.patience:
-            return False
-        if self.divides and lr > SMALLEST_RATE:
-            self.factor, self.idle = self.factor / 5, 0
-            return False
-        return self.may_rise or loss <= self.first + abs(self.first)  # else it diverges: nothing is found yet
-
-
-class _Orders:
-    """The order of the rows in each epoch."""
-
-    def __init__(self, shuffle: str | None, rows: Array | None, used: int, batch: int, rng: Any) -> None:
-        if shuffle not in ("blocks", "rows", None):
-            raise ValueError(f"shuffle must be 'blocks', 'rows' or None, got {shuffle!r}")
-        self.shuffle, self.rows, self.used, self.rng = shuffle, rows, used, rng
-        self.block, self.within = max(8, batch // 4), batch < 32
-
-    def draw(self) -> Array | None:
-        """Return int64 indices of rows, or None for all as they lie."""
-        if self.shuffle is None:
-            return self.rows
-        if self.shuffle == "rows":
-            order: Array = self.rng.permutation(self.used)
-        else:
-            starts = self.rng.permutation(-(-self.used // self.block)) * self.block
-            within = self.rng.permutation(self.block) if self.within else np.arange(self.block)
-            order = np.add.outer(starts, within).ravel()
-            order = order if self.used % self.block == 0 else order[order < self.used]
-        chosen: Array = order if self.rows is None else self.rows[order]
-        return chosen
-
-
-# ---- arguments ------------------------------------------------------------------------------------------
+def _descent(model: linear._Model, here: Checkpoint, **options: Any) -> Descent:
+    coef, _ = model.split("parameters", here.parameters, True)
+    return Descent(
+        model.loss,
+        here.parameters,
+        np.stack([model.working(row) for row in np.atleast_2d(coef)]),
+        velocity=here.velocity,
+        average=here.average,
+        steps=here.steps,
+        **options,
+    )
 
 
 def _whole(name: str, value: Any, least: int = 1) -> int:
@@ -464,29 +335,34 @@ def _whole(name: str, value: Any, least: int = 1) -> int:
     return number
 
 
-def _check_hogwild(model: linear._Model, batch: int, **absent: Any) -> None:
-    if not isinstance(model.X, tuple):
-        raise TypeError("hogwild needs sparse rows; pass a CSR matrix, or leave hogwild out")
-    if batch > MOST_ROWS_HOGWILD:
-        raise ValueError(f"hogwild needs batch_size <= {MOST_ROWS_HOGWILD}, got {batch}")
-    for name, value in absent.items():
-        if value is not False and (name == "average" or value):
-            raise ValueError(f"hogwild goes without {name}; leave one of them out")
-
-
 def _limit(dtype: np.dtype[Any], *arrays: Array | None) -> float:
     """The largest number that scores and results can have."""
     dtypes = [dtype, *(array.dtype for array in arrays if array is not None)]
     return min(float(np.finfo(dtype).max) for dtype in dtypes)
 
 
-def _check_updatable(model: linear._Model, coef: Any, intercept: Any) -> None:
-    if updatable("coef", coef).shape != (model.columns,):
+def _check_hogwild(batch: int, **absent: Any) -> None:
+    if batch > MOST_ROWS_HOGWILD:
+        raise ValueError(f"hogwild needs batch_size <= {MOST_ROWS_HOGWILD}, got {batch}")
+    for name, value in absent.items():
+        if value:
+            raise ValueError(f"hogwild goes without {name}; leave one of them out")
+
+
+def _check_model(
+    coef: Any, intercept: Any, importance_aware: bool, hogwild: bool, model: linear._Model
+) -> None:
+    model.check_start(
+        updatable("coef", coef), None if intercept is None else updatable("intercept", intercept)
+    )
+    if hogwild and not isinstance(model.X, tuple):
+        raise TypeError("hogwild needs sparse rows; pass a CSR matrix, or leave hogwild out")
+    if importance_aware and isinstance(model.loss, RowLoss):
         raise ValueError(
-            f"coef has shape {coef.shape}, but X has {model.columns} columns; pass shape ({model.columns},)"
+            f"importance_aware is for pointwise losses; {model.loss.name} has several scores a row"
         )
-    if intercept is not None and updatable("intercept", intercept).shape not in ((), (1,)):
-        raise ValueError(f"intercept has shape {intercept.shape}; pass an array of shape (1,)")
+    if importance_aware and model.weight is not None and (model.weight < 0).any():
+        raise ValueError("importance_aware needs a sample_weight >= 0")
     inputs = model.X if isinstance(model.X, tuple) else (model.X,)
     for name, array in (("coef", coef), ("intercept", intercept)):
         if array is None:
@@ -499,59 +375,15 @@ def _check_updatable(model: linear._Model, coef: Any, intercept: Any) -> None:
         raise ValueError("coef and intercept share memory; pass separate arrays")
 
 
-def _weights(model: linear._Model, class_weight: Any) -> Array | None:
-    """What each row counts; also put into the model, which says where a row lies outside of the domain."""
-    weight = model.weight
-    if weight is not None and not np.isfinite(weight).all():
-        refuse_weight(weight)
-    if class_weight is not None:
-        labels, which, counts = np.unique(model.y, return_inverse=True, return_counts=True)
-        if isinstance(class_weight, str) and class_weight == "balanced":
-            factors = model.rows / (len(labels) * counts)
-        elif isinstance(class_weight, Mapping):
-            unknown = [label for label in class_weight if label not in labels]
-            if unknown:
-                raise ValueError(f"class_weight has {unknown[0]!r}, which is no label in y")
-            factors = np.array([nonnegative(class_weight=class_weight.get(x, 1.0)) for x in labels.tolist()])
-        else:
-            raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
-        weight = factors[which] if weight is None else weight * factors[which]
-    model.weight = weight
-    return weight
-
-
-def _normalised(weight: Array, rows: Array | None) -> Array:
-    """The weights, of mean 1 over the rows."""
-    weight = weight / max(np.abs(weight).max(), np.finfo(np.float64).tiny)
-    mean = float((weight if rows is None else weight[rows]).mean())
-    if not mean > 0:
-        raise ValueError("sample_weight and class_weight must have a positive sum over the rows for training")
-    weight /= mean
-    return weight
-
-
-def _held_out(
-    model: linear._Model, X: Any, weight: Array | None, validation: Any, part: float | None, rng: Any
-) -> tuple[Array | None, linear._Model | None]:
-    """The rows for training, None for all, and the model of the others or of the given ones."""
-    if validation is None and part is None:
-        return None, None
-    if part is None:
-        if not isinstance(validation, tuple) or len(validation) not in (2, 3):
-            raise TypeError("validation must be a tuple (X, y) or (X, y, sample_weight)")
-        held_X, held_y, held_weight = (*validation, None)[:3]
-        other = linear._Model(model.loss, held_X, held_y, held_weight, 0.0, "mean")
-        if other.columns != model.columns:
-            raise ValueError(f"validation has {other.columns} columns, but X has {model.columns}")
-        return None, other
-    if validation is not None:
-        raise ValueError("pass either validation or validation_fraction")
-    count = round(fraction(validation_fraction=part) * model.rows)
-    if not 0 < count < model.rows:
-        raise ValueError(f"validation_fraction={part} of {model.rows} rows leaves no rows on one side")
-    chosen = np.zeros(model.rows, bool)
-    chosen[rng.permutation(model.rows)[:count]] = True
-    held, rows = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-    X = X.tocsr()[held] if isinstance(model.X, tuple) else model.X[held]
-    w = None if weight is None else weight[held]
-    return rows, linear._Model(model.loss, X, model.y[held], w, 0.0, "mean")
+def _checkpoint(resume: Checkpoint | None, coef: Array, intercept: Array | None, seed: Any) -> Checkpoint:
+    """Where the descent begins."""
+    if resume is None:
+        behind = np.zeros(np.shape(coef)[:-1]) if intercept is None else intercept
+        start = np.concatenate((coef, behind), axis=None).astype(np.float64)
+        return Checkpoint(start, None, None, np.random.default_rng(seed))
+    if not isinstance(resume, Checkpoint):
+        raise TypeError(f"resume must be the checkpoint of a History, got {resume!r}")
+    scores, size = math.prod(np.shape(coef)[:-1]), np.size(coef)
+    if resume.parameters.shape != (size + scores,):
+        raise ValueError(f"resume has {len(resume.parameters) - scores} coefficients, but coef {size}")
+    return resume

@@ -196,8 +196,6 @@ def _prepare(
     if labels.shape != (rows,):
         advice = "; pass y.ravel()" if labels.size == rows else ""
         raise ValueError(f"y has shape {labels.shape}, but X has {rows} rows; pass shape ({rows},){advice}")
-    if labels.dtype.kind == "f":
-        raise TypeError(f"y must be class indices, of integers, got {labels.dtype}; pass y.astype(np.int64)")
     if not rows and reduction == "mean":
         raise ValueError("X has no rows, and the mean of nothing is undefined; use reduction='sum'")
 
@@ -215,7 +213,7 @@ def _prepare(
             )
         if not weight.all():
             present = np.flatnonzero(weight)
-    _check_labels(labels, classes, weight)
+    check_labels(labels, classes, weight, "W")
     divisor = divisor or 1.0
     dtype = np.result_type(*(a.dtype for a in (x, w, b) if a is not None))
     dtype = np.dtype(np.float32 if dtype in (np.float16, np.float32) else np.float64)
@@ -242,15 +240,21 @@ def _row_weight(sample_weight: ArrayLike, rows: int) -> Array:
     return np.broadcast_to(weight, (rows,))
 
 
-def _check_labels(y: Array, classes: int, weight: Array | None) -> None:
+def check_labels(y: Array, classes: int, weight: Array | None, name: str) -> None:
+    if y.dtype.kind == "f":
+        raise TypeError(f"y must be class indices, of integers, got {y.dtype}; pass y.astype(np.int64)")
     bad = (y < 0) | (y >= classes)
     if weight is not None:
         bad &= weight != 0
     if bad.any():
         i = int(np.argmax(bad))
         raise ValueError(
-            f"y must lie in [0, {classes}), the rows of W; got {y[i]} at index {i}; "
-            "ignore_index= names a label to leave out"
+            f"y must lie in [0, {classes}), the rows of {name}; got {y[i]} at index {i}; "
+            + (
+                "ignore_index= names a label to leave out"
+                if name == "W"
+                else "a sample_weight of 0 leaves a row out"
+            )
         )
 
 

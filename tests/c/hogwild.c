@@ -51,6 +51,7 @@ int main(void)
         .rates = rates,
         .clip_norm = INFINITY,
         .intercept_rate = 1,
+        .scores = 1,
         .fit_intercept = 1,
         .hogwild = 1,
         .limit = 1e300,

@@ -1,0 +1,338 @@
+#include "batch.h"
+#include "flow.h"
+#include "linear.h"
+#include "pack.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BLOCK_BYTES = 1 << 15, /* of a block's rows, and of a task's at least, about: they stay in cache */
+    FEWEST_ROWS = 4,
+    MOST_ROWS = FL_BLOCK,
+    TASK_ROWS = FL_LANES, /* at least */
+    FEW_TASKS = 8,        /* that are cut however many sums they need together */
+    MOST_SUMS = 1 << 18,
+    LONG_ENOUGH = 4, /* rows that lie together are not copied */
+};
+
+/* What there is one of per row, or for SCORES and, in their place or behind them, GRADS one per score. */
+typedef enum { LABELS, WEIGHTS, SCORES } margin;
+
+/* ---- where rows lie ---------------------------------------------------------------------------- */
+
+static ptrdiff_t row_at(const fl_batches *b, ptrdiff_t i)
+{
+    return b->call->order ? (ptrdiff_t)b->call->order[i] : i;
+}
+
+/* How many of the rows [i, end) of the order lie one behind the other. */
+static ptrdiff_t stretch(const fl_batches *b, ptrdiff_t i, ptrdiff_t end)
+{
+    ptrdiff_t n = end - i;
+    if (b->call->order)
+        for (n = 1; i + n < end && row_at(b, i + n) == row_at(b, i) + n; n++)
+            ;
+    return n;
+}
+
+/* What there is one of per row, 1 where `from` is NULL; behind it the last one again, or 0. */
+#define GATHER(real)                                                                   \
+    for (ptrdiff_t i = 0; i < n; i++)                                                  \
+        ((real *)to)[i] = from ? ((const real *)from)[row_at(b, start + i)] : (real)1; \
+    for (ptrdiff_t i = n; i < padded; i++)                                             \
+        ((real *)to)[i] = again ? ((real *)to)[n - 1] : (real)0;
+
+static void gather(const fl_batches *b, const void *from, ptrdiff_t start, ptrdiff_t n, ptrdiff_t padded,
+                   int again, void *to)
+{
+    if (b->call->model.real_bytes == 8) {
+        GATHER(double)
+    } else {
+        GATHER(float)
+    }
+}
+
+/* A block of n rows. The cut into parts depends on the order alone, and with it the order of the sums: parts
+ * that lie together, or where these are short the whole of dense rows, copied. */
+typedef struct {
+    ptrdiff_t start, n, next; /* next: where the rows stand in the order that come after these */
+    int together, copied;
+} block;
+
+static void copy_rows(const fl_batches *b, const block *k, char *copy)
+{
+    const fl_linear_call *model = &b->call->model;
+    const ptrdiff_t columns = model->columns, bytes = columns * model->real_bytes;
+    for (ptrdiff_t i = 0; i < k->n && columns; i++, copy += bytes) {
+        const ptrdiff_t row = row_at(b, k->start + i);
+        if (!b->direct) {
+            fl_pack(&(fl_shape){ 2, b->lengths }, model->real_bytes, &model->X, row * columns, columns, copy);
+            continue;
+        }
+        if (k->next + i < b->call->rows)
+            for (ptrdiff_t line = 0; line < bytes; line += 64)
+                __builtin_prefetch(model->X.data + row_at(b, k->next + i) * b->step + line, 0, 2);
+        memcpy(copy, model->X.data + row * b->step, bytes);
+    }
+}
+
+static block open_block(const fl_batches *b, ptrdiff_t start, ptrdiff_t n, ptrdiff_t next, char *copy)
+{
+    const fl_linear_call *model = &b->call->model;
+    const ptrdiff_t first = stretch(b, start, start + n);
+    const int together = model->starts || first >= (n < LONG_ENOUGH ? n : LONG_ENOUGH);
+    const block k = { start, n, next, together, !model->starts && !(together && b->direct) };
+    if (k.copied)
+        copy_rows(b, &k, copy);
+    return k;
+}
+
+/* The part that begins with the block's row i. */
+static fl_matrix part_at(const fl_batches *b, const block *k, ptrdiff_t i, const char *copy)
+{
+    const fl_linear_call *model = &b->call->model;
+    const ptrdiff_t size = model->real_bytes, columns = model->columns, row = row_at(b, k->start + i);
+    fl_matrix x = { k->n - i, columns, model->X.data, columns, NULL, model->indices, model->index_bytes, 0 };
+    if (k->together)
+        x.rows = stretch(b, k->start + i, k->start + k->n);
+    if (model->starts) {
+        x.starts = (const char *)model->starts + row * model->index_bytes;
+    } else if (k->copied) {
+        x.data = copy + i * columns * size;
+    } else {
+        x.data = model->X.data + row * b->step;
+        x.step = b->step / size;
+        if (k->next + i < b->call->rows)
+            x.ahead = (row_at(b, k->next + i) - row) * b->step;
+    }
+    return x;
+}
+
+/* ---- one block of rows ------------------------------------------------------------------------- */
+
+/* Where a worker puts what there is of a block: a margin of labels, one of weights, a margin of each score.
+ * Of one score the gradients stand behind it, of several in their place. */
+typedef struct {
+    char *labels, *weights, *scores, *grads, *copy;
+} desk;
+
+static desk desk_of(const fl_batches *b, int worker)
+{
+    char *room = b->rooms + worker * b->room;
+    const ptrdiff_t scores = b->call->scores;
+    return (desk){ room, room + b->margin, room + 2 * b->margin, room + (scores > 1 ? 2 : 3) * b->margin,
+                   room + (scores > 1 ? 2 + scores : 4) * b->margin };
+}
+
+/* Turns the scores of a loss of rows into its derivatives. They lie as `across` says, but for the strips'
+ * distance. */
+static int differentiate_rows(const fl_batches *b, const desk *at, ptrdiff_t start, ptrdiff_t n,
+                              double *total)
+{
+    const fl_steps_call *call = b->call;
+    const ptrdiff_t size = call->model.real_bytes;
+    int32_t label[FL_TILE_ROWS];
+    _Alignas(64) char value[FL_TILE_ROWS * sizeof(double)];
+    for (ptrdiff_t row = 0, rows; row < n; row += rows) {
+        const ptrdiff_t left = n - row;
+        const fl_rows scores = { at->scores + row * size, (ptrdiff_t)b->margin / size, FL_LANES };
+        int correct;
+        double sum;
+        rows = left < FL_TILE_ROWS ? left : FL_TILE_ROWS;
+        for (ptrdiff_t i = 0; i < FL_TILE_ROWS; i++)
+            label[i] = i < rows ? call->label[row_at(b, start + row + i)] : -1;
+        const fl_tile tile = { .across = 1,
+                               .valued = 1,
+                               .rows = rows,
+                               .classes = call->scores,
+                               .scores = scores,
+                               .grad = scores,
+                               .label = label,
+                               .weight = at->weights + row * size,
+                               .value = value,
+                               .correct = &correct };
+        if (call->row_kernel(&tile, call->model.constants, 1, &sum))
+            return FL_VIOLATED;
+        *total += sum;
+    }
+    return 0;
+}
+
+static int differentiate(const fl_batches *b, const desk *at, ptrdiff_t start, ptrdiff_t n, double *total)
+{
+    const fl_linear_call *model = &b->call->model;
+    const ptrdiff_t size = model->real_bytes, padded = (n + FL_LANES - 1) / FL_LANES * FL_LANES;
+    double sum = 0;
+    gather(b, model->weight.data, start, n, padded, 0, at->weights);
+    for (ptrdiff_t k = 0; k < b->call->scores; k++)
+        memset(at->scores + k * b->margin + n * size, 0, (padded - n) * size); /* of weight 0 */
+    if (b->call->row_kernel)
+        return differentiate_rows(b, at, start, n, total);
+    gather(b, model->y.data, start, n, padded, 1, at->labels);
+    const void *in[FL_INPUTS] = { at->labels, at->scores, at->weights };
+    void *out[FL_OUTPUTS] = { at->grads, NULL };
+    if (model->kernel(padded, in, FL_LANES, 0, out, model->constants, 1, &sum))
+        return FL_VIOLATED;
+    *total += sum;
+    return 0;
+}
+
+static double real_at(const char *x, ptrdiff_t size)
+{
+    return size == 8 ? *(const double *)x : (double)*(const float *)x;
+}
+
+static void put_real(char *to, ptrdiff_t size, double x)
+{
+    if (size == 8)
+        *(double *)to = x;
+    else
+        *(float *)to = (float)x;
+}
+
+/* Of an importance-aware step the row, and 1, becomes what the step multiplies by the rate. */
+static void scale_row(const fl_steps_call *call, double rate, double plain, const desk *at, double *row)
+{
+    const ptrdiff_t size = call->model.real_bytes, n = call->model.columns;
+    const double score = real_at(at->scores, size);
+    double square = call->fit_intercept ? call->intercept_rate : 0;
+    for (ptrdiff_t j = 0; j < n; j++)
+        square += row[j] * row[j];
+    const double speed = rate * square, time = speed * real_at(at->weights, size);
+    const double end = fl_flow(call->slope, call->slope_constants, real_at(at->labels, size), score, time);
+    const double g = time == 0 ? plain : (score - end) / speed;
+    for (ptrdiff_t j = 0; j <= n; j++)
+        row[j] *= g;
+}
+
+/* Adds the rows' X'g to the sums, and the sum of their losses to *total. Returns a status. */
+static int add_block(const fl_batches *b, const desk *at, ptrdiff_t start, ptrdiff_t n, ptrdiff_t next,
+                     double *sums, double *total)
+{
+    const fl_steps_call *call = b->call;
+    const fl_linear_call *model = &call->model;
+    const fl_layout layout = model->starts ? FL_LAYOUT_sparse : FL_LAYOUT_rows;
+    const ptrdiff_t size = model->real_bytes, columns = model->columns;
+    const block k = open_block(b, start, n, next, at->copy);
+    fl_matrix x;
+
+    for (ptrdiff_t i = 0; i < n; i += x.rows) {
+        x = part_at(b, &k, i, at->copy);
+        if (model->starts && !fl_rows_are_inside(model, row_at(b, start + i), x.rows))
+            return FL_BAD_INDEX;
+        for (ptrdiff_t s = 0; s < call->scores; s++)
+            b->table->forward[layout](&x, (const char *)call->working + s * b->apart * size,
+                                      call->coef[call->scores * columns + s],
+                                      at->scores + s * b->margin + i * size);
+    }
+    const int status = differentiate(b, at, start, n, total);
+    if (status)
+        return status;
+    const double plain = call->slope ? real_at(at->grads, size) : 0;
+    if (plain != 0)
+        put_real(at->grads, size, 1); /* then the sums will be the row */
+    for (ptrdiff_t i = 0; i < n; i += x.rows) {
+        x = part_at(b, &k, i, at->copy);
+        for (ptrdiff_t s = 0; s < call->scores; s++, x.ahead = 0)
+            b->table->backward[layout](&x, at->grads + s * b->margin + i * size, NULL,
+                                       sums + s * (columns + 1));
+    }
+    if (plain != 0)
+        scale_row(call, call->rates[start], plain, at, sums);
+    return 0;
+}
+
+/* ---- tasks ------------------------------------------------------------------------------------- */
+
+static ptrdiff_t clip(ptrdiff_t x, ptrdiff_t lo, ptrdiff_t hi) { return x < lo ? lo : x > hi ? hi : x; }
+
+/* A power of two: all of a batch have nearly the same number of rows, and any team has nearly the same of
+ * them. Sparse rows have one, since to add up dense sums of more would cost what it gains. */
+ptrdiff_t fl_batch_tasks(const fl_batches *b, ptrdiff_t n)
+{
+    const ptrdiff_t most =
+        b->call->model.starts ? 1 : clip(MOST_SUMS / b->stride, FEW_TASKS, FL_MOST_BATCH_TASKS);
+    ptrdiff_t tasks = 1;
+    while (tasks < most && n / tasks >= 2 * TASK_ROWS &&
+           n * b->row_bytes * b->call->scores / tasks > BLOCK_BYTES)
+        tasks *= 2;
+    return tasks;
+}
+
+int fl_run_batch_task(fl_batches *b, ptrdiff_t first, ptrdiff_t n, ptrdiff_t task, int worker)
+{
+    const fl_steps_call *call = b->call;
+    const ptrdiff_t tasks = fl_batch_tasks(b, n), start = first + n * task / tasks,
+                    end = first + n * (task + 1) / tasks, next_batch = start + call->batch;
+    const desk at = desk_of(b, worker);
+    double *sums = b->sums + task * b->stride, total = 0;
+    int status = 0;
+    memset(sums, 0, b->stride * sizeof *sums);
+    for (ptrdiff_t i = start, n_block; i < end && !status; i += n_block) {
+        n_block = clip(end - i, 0, b->per_block);
+        status = add_block(b, &at, i, n_block, i + n_block < end ? i + n_block : next_batch, sums, &total);
+        if (!worker && !status && fl_watch_interrupted(&b->watch, call->model.interrupted))
+            status = FL_INTERRUPTED;
+    }
+    b->totals[task] = total;
+    return status;
+}
+
+double fl_add_up_batch(fl_batches *b, ptrdiff_t n)
+{
+    const ptrdiff_t tasks = fl_batch_tasks(b, n);
+    for (ptrdiff_t step = 1; step < tasks; step *= 2)
+        for (ptrdiff_t t = 0; t + step < tasks; t += 2 * step) {
+            double *to = b->sums + t * b->stride, *from = to + step * b->stride;
+            for (ptrdiff_t j = 0; j < b->stride; j++)
+                to[j] += from[j];
+            b->totals[t] += b->totals[t + step];
+        }
+    return b->totals[0];
+}
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/* Whether the kernels can read the rows where they lie. */
+static int is_direct(const fl_linear_call *model)
+{
+    const ptrdiff_t size = model->real_bytes, *strides = model->X.strides;
+    return model->X.type == (size == 8 ? FL_F64 : FL_F32) && (uintptr_t)model->X.data % size == 0 &&
+           (!strides || (strides[1] == size && strides[0] % size == 0));
+}
+
+int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads)
+{
+    const fl_linear_call *model = &call->model;
+    const ptrdiff_t size = model->real_bytes, columns = model->columns, *strides = model->X.strides;
+    *b = (fl_batches){ .call = call, .table = fl_kernels((int)size), .lengths = { model->rows, columns } };
+    b->step = strides ? strides[0] : columns * size;
+    b->direct = is_direct(model);
+    b->row_bytes = columns * size;
+    b->apart = (columns + FL_LANES - 1) / FL_LANES * FL_LANES;
+    const ptrdiff_t most = b->row_bytes > call->scores * size ? b->row_bytes : call->scores * size;
+    b->per_block =
+        model->starts ? MOST_ROWS : clip(BLOCK_BYTES / clip(most, 1, BLOCK_BYTES), FEWEST_ROWS, MOST_ROWS);
+    b->stride = (call->scores * (columns + 1) + 2 * FL_LANES) / FL_LANES * FL_LANES;
+    b->margin = whole_lines((size_t)(b->per_block + FL_LANES) * size);
+    b->room =
+        (3 + call->scores) * b->margin + whole_lines(model->starts ? 0 : (size_t)b->per_block * b->row_bytes);
+    const ptrdiff_t tasks = fl_batch_tasks(b, call->batch < call->rows ? call->batch : call->rows);
+    const size_t sums = (tasks + 1) * b->stride * sizeof(double);
+    b->workers = (int)clip(threads, 1, tasks);
+    b->memory = malloc(sums + b->room * b->workers + 64);
+    if (!b->memory)
+        return 0;
+    b->sums = (double *)(b->memory + (64 - (uintptr_t)b->memory % 64));
+    b->spare = b->sums + tasks * b->stride;
+    b->rooms = (char *)b->sums + sums;
+    memset(b->sums, 0, sums);
+    b->watch = fl_watch_start();
+    if (model->starts || b->per_block * most > BLOCK_BYTES)
+        b->watch.every = 1; /* a block may take long */
+    return 1;
+}

@@ -1,0 +1,39 @@
+/* The rows of the batches of stochastic gradient descent: tasks, whose sums are their own so that their order
+ * is fixed, and blocks that are still in cache when X'g reads them again. */
+#ifndef FL_BATCH_H
+#define FL_BATCH_H
+
+#include "fastloss.h"
+#include "team.h"
+
+enum { FL_MOST_BATCH_TASKS = 64 };
+
+typedef struct {
+    const fl_steps_call *call;
+    const fl_table *table;
+    int direct; /* the kernels can read X where it lies */
+    ptrdiff_t lengths[2], step, row_bytes, per_block, stride;
+    ptrdiff_t apart;     /* from one score's coefficients, of `working`, to the next's */
+    int workers;         /* that there is room for */
+    size_t margin, room; /* margin: what there is one of per row, padded to whole groups of lanes */
+    char *memory, *rooms;
+    double *sums;  /* of each task the gradient, `stride` numbers apart */
+    double *spare; /* as much room, for the caller */
+    double totals[FL_MOST_BATCH_TASKS];
+    fl_watch watch; /* of worker 0 */
+} fl_batches;
+
+/* Returns whether there was memory, which the caller frees. */
+int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads);
+
+/* Of a batch of n rows; fixed by these alone. */
+ptrdiff_t fl_batch_tasks(const fl_batches *b, ptrdiff_t n);
+
+/* Sets the task's sums, for each score, to its rows' X'g and, behind it, the sum of g; and its total to that
+ * of the losses. Returns a status. */
+int fl_run_batch_task(fl_batches *b, ptrdiff_t first, ptrdiff_t n, ptrdiff_t task, int worker);
+
+/* The sums of all tasks of such a batch, in the first one's place, and what it returns of their totals. */
+double fl_add_up_batch(fl_batches *b, ptrdiff_t n);
+
+#endif

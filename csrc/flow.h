@@ -1,0 +1,12 @@
+/* Importance-aware steps (Karampatziakis & Langford 2011): gradient descent on one row, in steps as short as
+ * you like. Along a row the parameters are a multiple of it, so that all that moves is its score. */
+#ifndef FL_FLOW_H
+#define FL_FLOW_H
+
+#include "fastloss.h"
+
+/* Where ds/dt = -slope(s) leads from `score` in that time, to about 1e-9 of the way; never beyond a minimum
+ * of the loss. `slope` is a gradient in doubles. */
+double fl_flow(fl_kernel *slope, const double *constants, double y, double score, double time);
+
+#endif

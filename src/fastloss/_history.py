@@ -1,0 +1,136 @@
+"""What stochastic gradient descent tells of its course."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass
+class Checkpoint:
+    """Where a descent stands: what `sgd` needs to go on as if it had not ended. It can be pickled.
+
+    Attributes
+    ----------
+    parameters : ndarray of float64, shape (d + 1,)
+        Behind the last step, the intercept last.
+    velocity, average : ndarray of float64, shape (d + 1,), or None
+        Without momentum, or averaging, None.
+    rng : numpy.random.Generator
+        That draws the order of the rows.
+    steps : int
+        How many have been taken.
+    lr : float or None
+        That ``lr='auto'`` has found.
+    factor, first, lowest, idle
+        By what the learning rate has been divided, the first and lowest loss, and the epochs without gain since.
+    """
+
+    parameters: NDArray[np.float64]
+    velocity: NDArray[np.float64] | None
+    average: NDArray[np.float64] | None
+    rng: np.random.Generator
+    steps: int = 0
+    lr: float | None = None
+    factor: float = 1.0
+    first: float | None = None
+    lowest: float = np.inf
+    idle: int = 0
+
+    def resumed(self, momentum: bool, average: bool) -> Checkpoint:
+        """A copy to go on from, with a velocity and an average where they are wanted."""
+        w, v, mean = self.parameters.copy(), self.velocity, self.average
+        return replace(
+            self,
+            parameters=w,
+            velocity=None if not momentum else np.zeros_like(w) if v is None else v.copy(),
+            average=None if not average else w.copy() if mean is None else mean.copy(),
+            rng=deepcopy(self.rng),
+        )
+
+
+@dataclass(repr=False)
+class History:
+    """What `sgd` saw, a number per complete epoch in each list.
+
+    Attributes
+    ----------
+    learning_rate : list of float
+        Of the epoch's last step.
+    loss : list of float
+        The weighted mean of the rows' losses, without penalty, each before the step that it led to.
+    validation_loss : list of float
+        The mean loss of the validation rows behind the epoch; empty without such rows.
+    grad_norm, largest_grad : list of float
+        The norm of the last batch's gradient, before clipping; the largest component of any batch's, in magnitude.
+    nonfinite : list of int
+        Components of a gradient, losses or parameters that were not finite: 0, but where `DivergenceError` was raised.
+    seconds : list of float
+        The time that the epoch took, with its validation.
+    steps : int
+        All steps.
+    best_epoch : int or None
+        The epoch, counted from 0, whose parameters `early_stopping` has restored.
+    stopped : str
+        Why the end came: 'epochs', 'tol', 'callback', 'interrupted' or 'diverged'.
+    checkpoint : Checkpoint
+        For ``sgd(..., resume=history.checkpoint)``.
+    """
+
+    learning_rate: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    grad_norm: list[float] = field(default_factory=list)
+    largest_grad: list[float] = field(default_factory=list)
+    nonfinite: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    steps: int = 0
+    best_epoch: int | None = None
+    stopped: str = "epochs"
+    checkpoint: Checkpoint | None = None
+
+    def extended(self, later: History) -> History:
+        """Both, of a call and one that has resumed from it."""
+        lists = {f.name for f in fields(self) if isinstance(getattr(self, f.name), list)}
+        return replace(later, **{name: getattr(self, name) + getattr(later, name) for name in lists})
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the work."""
+        return self.stopped == "interrupted"
+
+    def __repr__(self) -> str:
+        loss = f", loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g}" if self.loss else ""
+        validation = f", validation {self.validation_loss[-1]:.6g}" if self.validation_loss else ""
+        return f"<History of {len(self.loss)} epochs, stopped: {self.stopped}{loss}{validation}>"
+
+
+@dataclass(frozen=True)
+class State:
+    """What a callback gets behind each epoch: the parameters, up to date, and the history so far."""
+
+    epoch: int
+    coef: NDArray[Any]
+    intercept: NDArray[Any] | None
+    history: History
+
+
+class DivergenceError(FloatingPointError):
+    """The loss, its gradient or the parameters were about to leave the finite numbers.
+
+    Attributes
+    ----------
+    history : History
+        Of the epochs before, and of the one that ended so.
+    """
+
+    def __init__(self, message: str, history: History) -> None:
+        super().__init__(message)
+        self.history = history
+
+    def __reduce__(self) -> Any:
+        return type(self), (*self.args, self.history)

@@ -1,0 +1,112 @@
+"""Estimators' fits by L-BFGS, on one pass over the data for an evaluation."""
+
+# ruff: noqa: N803 - X is the field's name
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize  # type: ignore[import-untyped]
+from scipy.sparse import issparse  # type: ignore[import-untyped]
+from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
+
+from fastloss._arguments import Array
+from fastloss._core import Loss, RowLoss
+from fastloss._solution import Solution
+from fastloss.linear import Objective
+
+Evaluation = Callable[[Array], tuple[float, Array]]
+
+# An iteration that gains less, relatively, is led by rounding errors.
+GAIN = {"float64": 1.4e-14, "float32": 1.5e-8}
+# Losses with kinks, at which a line search gets stuck, and their smooth relatives.
+SMOOTH = {
+    "absolute_error": "pseudo_huber",
+    "absolute_percentage_error": "pseudo_huber",
+    "epsilon_insensitive": "squared_epsilon_insensitive",
+    "hinge": "squared_hinge",
+    "pinball": "expectile",
+}
+
+
+def solve(
+    model: Any, loss: Loss[...], X: Any, y: Array, weight: Array | None, coef: Array, intercept: Array
+) -> Solution:
+    """From these coefficients and intercepts on; the curve is the objective there and after each iteration."""
+    data = loss, X, y
+    curve: list[float] = []
+    objective: Evaluation
+    if isinstance(loss, RowLoss) and issparse(X):
+        objective = _sparse_softmax(*data, weight, model.l2, model.fit_intercept)
+    else:
+        objective = Objective(*data, sample_weight=weight, l2=model.l2, fit_intercept=model.fit_intercept)
+
+    def evaluate(w: Array) -> tuple[float, Array]:
+        value, grad = objective(w)
+        if not curve:
+            curve.append(value)
+        return value, grad
+
+    def record(intermediate_result: Any) -> None:  # SciPy goes by the argument's name
+        curve.append(float(intermediate_result.fun))
+
+    found = minimize(
+        evaluate,
+        np.concatenate([coef.ravel(), intercept]) if model.fit_intercept else coef.ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        callback=record,
+        options={
+            "maxiter": int(model.max_iter),
+            "maxls": 50,
+            "maxfun": 52 * int(model.max_iter),
+            "gtol": model.tol,
+            "ftol": GAIN[X.dtype.name],
+        },
+    )
+    if not (np.isfinite(found.x).all() and np.isfinite(found.fun)):
+        raise ValueError(f"{loss.name} overflows on these data; scale X, as with StandardScaler, or raise l2")
+    if not found.success:
+        _advise(model, loss, found)
+    coef, intercept = np.split(found.x, [coef.size])
+    return Solution(coef.reshape(-1, X.shape[1]), intercept, curve, len(curve) - 1)
+
+
+def _advise(model: Any, loss: Loss[...], found: Any) -> None:
+    if loss.name in SMOOTH:
+        advice = f"{loss.name} has kinks, where this solver may get stuck: {SMOOTH[loss.name]} has none"
+    else:
+        advice = (
+            "scale the columns of X, as with sklearn.preprocessing.StandardScaler, or raise max_iter or tol"
+        )
+    warnings.warn(
+        f"{type(model).__name__} has not converged after {found.nit} iterations: the largest derivative is "
+        f"{np.abs(found.jac).max():.2g}, tol={model.tol:.2g}; {advice}",
+        ConvergenceWarning,
+        stacklevel=5,
+    )
+
+
+def _sparse_softmax(
+    loss: Loss[...], X: Any, y: Array, weight: Array | None, l2: float, fit_intercept: bool
+) -> Evaluation:
+    """As `Objective`, which takes dense rows alone for this loss."""
+    columns = X.shape[1]
+
+    def value_and_grad(w: Array) -> tuple[float, Array]:
+        classes = len(w) // (columns + fit_intercept)
+        coef, intercept = np.split(w, [classes * columns])
+        coef = coef.reshape(classes, columns)
+        scores = X @ coef.T.astype(X.dtype)
+        if fit_intercept:
+            scores += intercept.astype(X.dtype)
+        value, grad = loss.value_and_grad(y, scores, sample_weight=weight, out=scores)
+        products = (X.T @ grad).T + l2 * coef
+        sums = grad.sum(axis=0, dtype=np.float64)
+        gradient = np.concatenate([products.ravel(), sums]) if fit_intercept else products.ravel()
+        return value + l2 / 2 * float(np.vdot(coef, coef)), gradient
+
+    return value_and_grad
