@@ -195,15 +195,15 @@ static void put_real(char *to, ptrdiff_t size, double x)
 /* Of an importance-aware step the row, and 1, becomes what the step multiplies by the rate. */
 static void scale_row(const fl_steps_call *call, double rate, double plain, const desk *at, double *row)
 {
-    const ptrdiff_t size = call->model.real_bytes, n = call->model.columns;
+    const ptrdiff_t size = call->model.real_bytes, columns = call->model.columns;
     const double score = real_at(at->scores, size);
     double square = call->fit_intercept ? call->intercept_rate : 0;
-    for (ptrdiff_t j = 0; j < n; j++)
+    for (ptrdiff_t j = 0; j < columns; j++)
         square += row[j] * row[j];
     const double speed = rate * square, time = speed * real_at(at->weights, size);
     const double end = fl_flow(call->slope, call->slope_constants, real_at(at->labels, size), score, time);
     const double g = time == 0 ? plain : (score - end) / speed;
-    for (ptrdiff_t j = 0; j <= n; j++)
+    for (ptrdiff_t j = 0; j <= columns; j++)
         row[j] *= g;
 }
 
@@ -315,8 +315,9 @@ int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads)
     b->row_bytes = columns * size;
     b->apart = (columns + FL_LANES - 1) / FL_LANES * FL_LANES;
     const ptrdiff_t most = b->row_bytes > call->scores * size ? b->row_bytes : call->scores * size;
-    b->per_block =
-        model->starts ? MOST_ROWS : clip(BLOCK_BYTES / clip(most, 1, BLOCK_BYTES), FEWEST_ROWS, MOST_ROWS);
+    const ptrdiff_t rows =
+        model->starts ? MOST_ROWS / call->scores : BLOCK_BYTES / clip(most, 1, BLOCK_BYTES);
+    b->per_block = clip(rows, FEWEST_ROWS, MOST_ROWS);
     b->stride = (call->scores * (columns + 1) + 2 * FL_LANES) / FL_LANES * FL_LANES;
     b->margin = whole_lines((size_t)(b->per_block + FL_LANES) * size);
     b->room =

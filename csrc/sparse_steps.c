@@ -425,6 +425,8 @@ int fl_run_lazy_steps(fl_steps_call *call)
     int workers = call->hogwild && !call->average && call->l1 == 0 ? fl_num_threads() : 1;
     workers = workers < FL_MAX_WORKERS ? workers : FL_MAX_WORKERS;
     char *memory = calloc(1, starts + 2 * per_column + workers * job.room + 64);
+    if (!memory && workers > 1)
+        memory = calloc(1, starts + 2 * per_column + (workers = 1) * job.room + 64);
     if (!memory)
         return FL_NO_MEMORY;
     job.starts = (stand *)(memory + (64 - (uintptr_t)memory % 64));

@@ -93,10 +93,10 @@ static int take_step(steps_job *job, fl_steps_call *call)
         return FL_DIVERGED;
     }
     const double clip = g.norm > call->clip_norm ? call->clip_norm / g.norm : 1;
-    const rule of_intercept = {
-        rate * call->intercept_rate, clip, 0, 0, call->momentum, call->limit, call->nesterov
-    };
     const rule r = { rate, clip, call->l2, rate * call->l1, call->momentum, call->limit, call->nesterov };
+    rule of_intercept = r;
+    of_intercept.rate *= call->intercept_rate;
+    of_intercept.l2 = of_intercept.cut = 0;
     for (ptrdiff_t s = 0; s < scores; s++, sums += columns + 1) {
         const ptrdiff_t coef = s * columns, b = scores * columns + s;
         call->odd +=

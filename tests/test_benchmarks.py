@@ -69,6 +69,13 @@ def test_estimators() -> None:
     assert run.stdout.count(" iterations |") == 8
 
 
+def test_training() -> None:
+    command = [sys.executable, BENCHMARKS / "training.py", "--rounds=1", "--scale=0.005"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count(" ms |") >= 12
+
+
 def test_versus(tmp_path: Path) -> None:
     """The contestants that are installed agree, and every row is measured."""
     file = tmp_path / "versus.json"

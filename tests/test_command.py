@@ -667,6 +667,28 @@ def test_a_cut_model(folder, tmp_path, capsys):
         assert "or is damaged" in err
 
 
+@pytest.mark.parametrize("kind", ["model", "npz", "parquet"])
+def test_any_damaged_byte_is_an_error_or_nothing(kind, folder, tmp_path):
+    path = folder / f"data.{kind}"
+    if kind == "model":
+        path = tmp_path / "m.npz"
+        fit(folder / "data.csv", path, "--columns", *FEATURES, target="y", loss="huber")
+    content, refusals = path.read_bytes(), 0
+    step = 5 if kind == "model" else len(content) // 100
+    for at in range(0, len(content), step):
+        damaged = tmp_path / f"damaged.{kind}"
+        damaged.write_bytes(content[:at] + bytes([content[at] ^ 0x5A]) + content[at + 1 :])
+        try:
+            if kind == "model":
+                model_file.load(damaged)
+            else:
+                data.batches(damaged, target="y", columns=FEATURES)
+        except ValueError as error:
+            assert str(damaged) in str(error)
+            refusals += 1
+    assert refusals > 20
+
+
 @pytest.mark.parametrize("library", ["pyarrow", "scipy.optimize", "matplotlib"])
 def test_what_is_missing_is_named(library, folder, tmp_path, monkeypatch, capsys):
     for name in (library, *(f"{library}.{part}" for part in ("csv", "parquet", "figure"))):

@@ -293,6 +293,15 @@ def test_a_warm_start_continues():
     assert model.fit(X, y).loss_curve_[0] < (first[0] + first[-1]) / 2
 
 
+def test_verbose(capfd):
+    pytest.importorskip("rich")
+    X, y, _ = problem()
+    model = clone(CLASSIFIER).set_params(verbose=True).fit(X, y)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert f"{model.n_iter_}/1000 epochs" in err
+
+
 def test_ctrl_c_keeps_the_model_before(monkeypatch):
     X, y, _ = problem()
     model = clone(CLASSIFIER).fit(X, y)

@@ -493,10 +493,52 @@ def test_a_matrix_that_leads_outside_is_refused(part, at, value, index):
         value_and_grad("logistic", X, y, coef)
 
 
-def test_softmax_of_sparse_rows_is_refused():
-    X, y, *_ = sparse_problem(30, 9, np.float64)
-    with pytest.raises(TypeError, match=r"X is sparse \(csr_array\).*pass X.toarray\(\)"):
-        value_and_grad("softmax_cross_entropy", X, y, np.zeros((2, 9)))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_softmax_of_sparse_rows(dtype, reduction):
+    """As of dense ones. Rows that do not count hold NaN."""
+    rng = np.random.default_rng(4)
+    X, *_ = sparse_problem(90, 7, dtype, density=0.4)
+    y, weight = rng.integers(0, 4, 90), rng.uniform(0, 2, 90)
+    coef, intercept = rng.normal(size=(4, 7)), rng.normal(size=4)
+    loss = fl.softmax_cross_entropy.bind(label_smoothing=0.1, ignore_index=3, class_weight=[1, 0, 2, 1])
+    options = {"sample_weight": weight, "reduction": reduction}
+    weight[5] = 0
+    want = value_and_grad(loss, X.toarray(), y, coef, intercept, **options)
+    y[5] = 99  # no class
+    X = X.tolil()
+    X[[5, *np.flatnonzero(y == 3), *np.flatnonzero(y == 1)]] = np.nan
+    X = X.tocsr()
+    got = value_and_grad(loss, X, y, coef, intercept, **options)
+    size = 64 * float(np.finfo(dtype).eps)
+    assert got[0] == pytest.approx(want[0], rel=size)
+    for a, b in zip(got[1:], want[1:], strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=size * (1 if reduction == "mean" else weight.sum()))
+    objective = fl.linear.Objective(loss, X, y, **options)
+    assert objective(np.append(coef, intercept))[0] == got[0]
+    with pytest.raises(ValueError, match=r"y must lie in \[0, 4\).* got 99 at index 5"):
+        value_and_grad(loss, X, y, coef, intercept, reduction=reduction)
+
+
+def test_softmax_of_sparse_rows_of_which_none_counts():
+    X, *_ = sparse_problem(5, 3, np.float64)
+    value, *grads = value_and_grad(
+        "softmax_cross_entropy", X, np.zeros(5, int), np.ones((2, 3)), sample_weight=np.zeros(5)
+    )
+    assert value == 0
+    assert not any(np.any(grad) for grad in grads)
+
+
+@pytest.mark.parametrize("part", ["indices", "indptr"])
+@pytest.mark.parametrize("wrong", [-1, 7, 10**9])
+def test_softmax_of_sparse_rows_with_wrong_indices(part, wrong):
+    X, *_ = sparse_problem(20, 7, np.float64)
+    objective = fl.linear.Objective("softmax_cross_entropy", X, np.arange(20) % 3)
+    getattr(X, part)[3] = wrong
+    if part == "indptr" and wrong == 7:
+        X.indptr[4] = 6
+    with pytest.raises(ValueError, match="X is not a valid CSR matrix"):
+        objective(np.zeros(24))
 
 
 def test_a_matrix_whose_parts_do_not_fit_is_refused():

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -553,6 +554,39 @@ assert history.interrupted and coef[0] > 0.01 and history.steps > 0, (history, c
             "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
             + code.format(long=long)
         )
+
+
+def test_the_progress_bar(capfd):
+    pytest.importorskip("rich")
+    X, y = problem()
+    fit("logistic", X, y)
+    assert capfd.readouterr() == ("", "")
+    history, coef, _ = fit("logistic", X, y, epochs=4, progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "4/4 epochs" in err
+    assert f"loss {history.loss[-1]:.6g}, " in err
+    assert "rows/s" in err
+    np.testing.assert_array_equal(coef, fit("logistic", X, y, epochs=4)[1])
+
+
+def test_the_progress_bar_of_what_ends_early(capfd):
+    pytest.importorskip("rich")
+    X, y = problem()
+    coef = np.zeros(7)
+    with pytest.raises(DivergenceError):
+        sgd("squared_error", 1e9 * X, y, coef, progress=True)
+    assert "loss nan" in capfd.readouterr().err
+    sgd("logistic", [(X, y)], None, coef, progress=True, callback=lambda state: state.epoch == 2)
+    assert "3/100 epochs" in capfd.readouterr().err
+
+
+def test_without_rich(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    coef = np.full(7, 0.5)
+    with pytest.raises(ImportError, match="progress=True needs rich: pip install rich"):
+        sgd("logistic", *problem(), coef, progress=True)
+    assert (coef == 0.5).all()
 
 
 # ---- going on -------------------------------------------------------------------------------------------

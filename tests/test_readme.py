@@ -24,9 +24,10 @@ def test_all_blocks_have_a_language_that_is_tested():
 
 
 def test_continuous_integration_runs_the_commands_of_the_readme():
-    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    scripts = ROOT / ".ci" / "run", ROOT / "tests" / "end_to_end"
+    script = "\n".join(path.read_text(encoding="utf-8") for path in scripts)
     for block in blocks(README, "console"):
-        for command in block.strip().split(" && "):
+        for command in re.split(r" && |\n", block.strip()):
             assert command in script, command
 
 

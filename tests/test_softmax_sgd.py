@@ -207,7 +207,13 @@ def test_errors(change, error, message):
     assert (parameters["intercept"] == 0.25).all()
 
 
-def test_sparse_rows_are_refused():
+@pytest.mark.parametrize("batch", [1, 20])
+def test_sparse_rows_are_dense_ones(batch):
     sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(TypeError, match="sparse"):
-        fit(sparse.csr_array(problem()[0]), problem()[1])
+    X, y = problem(500, 40)
+    X *= np.random.default_rng(1).random(X.shape) < 0.1
+    options = {"l2": 0.01, "l1": 0.001, "momentum": 0.5, "batch_size": batch, "validation_fraction": 0.2}
+    dense, few = fit(X, y, **options), fit(sparse.csr_array(X), y, **options)
+    for a, b in zip(dense[1:], few[1:], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(dense[0].validation_loss, few[0].validation_loss, rtol=1e-12)

@@ -39,6 +39,7 @@ def fit(
         "validation_fraction": model.validation_fraction if model.early_stopping else None,
         "sample_weight": weight,
         "seed": seed,
+        "progress": bool(model.verbose),
     }
     for left in reversed(range(RETRIES)):
         w, b = coef[0].copy(), intercept.copy() if model.fit_intercept else None

@@ -131,13 +131,7 @@ def _lbfgs(
     report: Report,
 ) -> None:
     X, y, *weight = rows
-    objective: Any
-    if isinstance(loss, RowLoss) and not isinstance(X, np.ndarray):
-        from fastloss.estimators import _sparse_softmax
-
-        objective = _sparse_softmax(loss, X, y, weight[0] if weight else None, settings.l2, True)
-    else:
-        objective = linear.Objective(loss, X, y, sample_weight=weight[0] if weight else None, l2=settings.l2)
+    objective = linear.Objective(loss, X, y, sample_weight=weight[0] if weight else None, l2=settings.l2)
 
     def keep(w: Array) -> None:
         fit.coef[...] = w[: fit.coef.size].reshape(fit.coef.shape)

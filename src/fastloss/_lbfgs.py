@@ -5,20 +5,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize  # type: ignore[import-untyped]
-from scipy.sparse import issparse  # type: ignore[import-untyped]
 from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
 
 from fastloss._arguments import Array
-from fastloss._core import Loss, RowLoss
+from fastloss._core import Loss
 from fastloss._solution import Solution
 from fastloss.linear import Objective
-
-Evaluation = Callable[[Array], tuple[float, Array]]
 
 # An iteration that gains less, relatively, is led by rounding errors.
 GAIN = {"float64": 1.4e-14, "float32": 1.5e-8}
@@ -36,13 +32,8 @@ def solve(
     model: Any, loss: Loss[...], X: Any, y: Array, weight: Array | None, coef: Array, intercept: Array
 ) -> Solution:
     """From these coefficients and intercepts on; the curve is the objective there and after each iteration."""
-    data = loss, X, y
     curve: list[float] = []
-    objective: Evaluation
-    if isinstance(loss, RowLoss) and issparse(X):
-        objective = _sparse_softmax(*data, weight, model.l2, model.fit_intercept)
-    else:
-        objective = Objective(*data, sample_weight=weight, l2=model.l2, fit_intercept=model.fit_intercept)
+    objective = Objective(loss, X, y, sample_weight=weight, l2=model.l2, fit_intercept=model.fit_intercept)
 
     def evaluate(w: Array) -> tuple[float, Array]:
         value, grad = objective(w)
@@ -88,25 +79,3 @@ def _advise(model: Any, loss: Loss[...], found: Any) -> None:
         ConvergenceWarning,
         stacklevel=5,
     )
-
-
-def _sparse_softmax(
-    loss: Loss[...], X: Any, y: Array, weight: Array | None, l2: float, fit_intercept: bool
-) -> Evaluation:
-    """As `Objective`, which takes dense rows alone for this loss."""
-    columns = X.shape[1]
-
-    def value_and_grad(w: Array) -> tuple[float, Array]:
-        classes = len(w) // (columns + fit_intercept)
-        coef, intercept = np.split(w, [classes * columns])
-        coef = coef.reshape(classes, columns)
-        scores = X @ coef.T.astype(X.dtype)
-        if fit_intercept:
-            scores += intercept.astype(X.dtype)
-        value, grad = loss.value_and_grad(y, scores, sample_weight=weight, out=scores)
-        products = (X.T @ grad).T + l2 * coef
-        sums = grad.sum(axis=0, dtype=np.float64)
-        gradient = np.concatenate([products.ravel(), sums]) if fit_intercept else products.ravel()
-        return value + l2 / 2 * float(np.vdot(coef, coef)), gradient
-
-    return value_and_grad

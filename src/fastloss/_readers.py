@@ -11,12 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastloss._arguments import Array
 
+# What libraries raise on a file that is not what it should be; OSError is for one that cannot be read.
+DAMAGE = (
+    *(ValueError, TypeError, LookupError, EOFError, OverflowError, RuntimeError, SyntaxError),
+    *(TokenError, zipfile.BadZipFile, zlib.error),
+)
 INDICES = 2**31 - 1  # so many columns an svmlight file may have
 
 
@@ -49,7 +55,7 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise DataError(f"cannot read {path}: {_line(error.strerror or error)}") from error
-    except (ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise DataError(f"cannot read {path}: {_line(error)}") from error
 
 
@@ -231,7 +237,7 @@ class Svmlight:
                 X, y = self.load(
                     str(self.path), n_features=INDICES, zero_based=True, offset=offset, length=size
                 )
-            except (ValueError, OverflowError, IndexError) as error:
+            except DAMAGE as error:
                 raise DataError(f"{self.path}{self._bad_line()}: {_line(error)}") from error
             if len(y):
                 yield X, y

@@ -12,6 +12,7 @@ from fastloss import linear
 from fastloss._arguments import Array
 from fastloss._core import Descent
 from fastloss._history import Checkpoint, DivergenceError, History
+from fastloss._progress import Report
 from fastloss._schedules import Rates
 from fastloss._sources import Piece, saying
 
@@ -29,7 +30,9 @@ class Training:
         intercept: Array | None,
         held_out: linear._Model | None,
         early_stopping: bool,
+        report: Report,
     ) -> None:
+        self.report = report
         self.descent, self.checkpoint, self.held_out = descent, checkpoint, held_out
         self.coef, self.intercept, self.early_stopping = coef, intercept, early_stopping
         self.history = History(checkpoint=checkpoint)
@@ -93,6 +96,8 @@ class Training:
             raise DivergenceError(_advice(descent.steps, descent.odd, seen.lr), self.history)
         seen.loss += descent.loss
         seen.weight += piece.weight_sum
+        if seen.weight > 0:
+            self.report(len(self.history.loss), piece.rows, seen.loss / seen.weight)
 
     def _write_down(self, seen: _Seen, loss: float, began: float) -> None:
         history = self.history
@@ -102,6 +107,7 @@ class Training:
         history.largest_grad.append(seen.largest)
         history.nonfinite.append(self.descent.odd)
         history.seconds.append(time.perf_counter() - began)
+        self.report(len(history.loss), 0, loss)
 
 
 @dataclass

@@ -381,7 +381,10 @@ def _plot(found: _fitting.Fit, path: Path, settings: _fitting.Settings) -> None:
     axes = figure.subplots()
     for name, values in (("training", found.training), ("validation", found.validation)):
         if values:
-            LossCurveDisplay(values, estimator_name=name).plot(axes)
+            line = LossCurveDisplay(values, estimator_name=name).plot(axes).line_
+            line.set_xdata(np.arange(1, len(values) + 1))
+    axes.relim()
+    axes.autoscale_view()
     axes.set(xlabel=_unit(settings).capitalize(), ylabel="Mean loss")
     with _writing(path), model_file.replacing(path) as file:
         figure.savefig(file, format=path.suffix.lstrip("."))

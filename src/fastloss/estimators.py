@@ -106,6 +106,8 @@ class LinearRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
     n_iter_no_change : int, default 5
     random_state : int, RandomState or None, default None
         Of the order of the rows, and of those held out.
+    verbose : bool, default False
+        Whether `fit` shows a progress bar on stderr; needs rich.
 
     Attributes
     ----------
@@ -170,6 +172,7 @@ class LinearRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
         random_state: Any = None,
+        verbose: bool = False,
     ) -> None:
         self.loss = loss
         self.l2 = l2
@@ -189,6 +192,7 @@ class LinearRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model.
@@ -311,7 +315,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
     tol : float, default 1e-4
     warm_start : bool, default False
     l1, learning_rate, schedule, batch_size, shuffle, momentum, average, early_stopping, validation_fraction, \
-n_iter_no_change, random_state
+n_iter_no_change, random_state, verbose
         As in `LinearRegressor`.
 
     Attributes
@@ -378,6 +382,7 @@ n_iter_no_change, random_state
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
         random_state: Any = None,
+        verbose: bool = False,
     ) -> None:
         self.loss = loss
         self.l2 = l2
@@ -399,6 +404,7 @@ n_iter_no_change, random_state
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model.

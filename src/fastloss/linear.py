@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastloss._arguments import Array
 from fastloss._checks import nonnegative
 from fastloss._core import LANES, Loss, RowLoss, as_array, linear_pass
-from fastloss.linear_softmax import check_labels, model_gradients
+from fastloss.linear_softmax import check_labels, model_gradients, rows_that_count
 from fastloss.registry import get
 
 _Reduction = Literal["mean", "sum"]
@@ -47,8 +47,9 @@ def value_and_grad(
     ----------
     loss : Loss or str
         A pointwise loss, with parameters of its own as in ``fl.huber.bind(delta=2.0)``, or its name. With
-        `softmax_cross_entropy` `coef` and its gradient have shape (K, d), `intercept` and its gradient (K,), and `X`
-        is dense: that is `linear_cross_entropy`, whose matrix products read `X` twice.
+        `softmax_cross_entropy` `coef` and its gradient have shape (K, d), `intercept` and its gradient (K,); matrix
+        products read `X` twice: of dense rows those of `linear_cross_entropy`, of sparse ones SciPy's, which take
+        memory for the scores of all rows.
     X : array_like or sparse matrix of SciPy, shape (n, d)
         float32 and float64 are computed as they are, float16 as float32, all else as float64. In C or Fortran
         order it is read where it lies, also rows of a larger array; of other layouts a block at a time is copied. Sparse
@@ -285,8 +286,6 @@ class _Model:
     Arrays are views of the caller's, whose own shapes and dtypes may change later.
     """
 
-    takes_sparse = True
-
     def __init__(
         self,
         loss: Loss[...] | str,
@@ -301,7 +300,7 @@ class _Model:
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         self.mean = reduction == "mean"
         self.l2 = nonnegative(l2=l2)
-        self.X, self.dtype, (self.rows, self.columns) = _matrix(X if self.takes_sparse else as_array("X", X))
+        self.X, self.dtype, (self.rows, self.columns) = _matrix(X)
         self.y = self.per_row("y", y)
         self.weight = None if sample_weight is None else self.per_row("sample_weight", sample_weight)
         if not self.rows and self.mean:
@@ -399,8 +398,6 @@ class _Model:
 class _Softmax(_Model):
     """The softmax cross-entropy: coefficients of shape (K, d), intercepts (K,)."""
 
-    takes_sparse = False
-
     def accepted(self, loss: Loss[...] | str) -> Loss[...]:
         found = _named(loss)
         axis: Any = found.params["axis"]
@@ -456,9 +453,30 @@ class _Softmax(_Model):
     def _sums(self, coef: Array, intercept: Any, *_: Any) -> tuple[float, Array, Any]:
         with np.errstate(all="ignore"):
             parameters = coef.astype(self.dtype), intercept.astype(self.dtype)
-        arguments = self.y, self.X, *parameters, self.weight, "mean" if self.mean else "sum", self.loss.params
-        value, grad, grad_intercept = model_gradients(*arguments)  # type: ignore[arg-type]
+        reduction: Any = "mean" if self.mean else "sum"
+        if isinstance(self.X, tuple):
+            found = self._sparse_sums(self.X, *parameters, reduction)
+        else:
+            found = model_gradients(self.y, self.X, *parameters, self.weight, reduction, self.loss.params)
+        value, grad, grad_intercept = found
         return value, grad.astype(np.float64), grad_intercept.astype(np.float64)
+
+    def _sparse_sums(
+        self, parts: tuple[Array, ...], coef: Array, intercept: Array, reduction: Any
+    ) -> tuple[float, Array, Array]:
+        """By SciPy's products, with the scores of all rows at once."""
+        X, y, weight = _csr(parts, (self.rows, self.columns)), self.y, self.weight
+        present = rows_that_count(y, len(coef), weight, self.loss.params)
+        if present is not None:  # the others may hold anything
+            X, y, weight = X[present], y[present], None if weight is None else weight[present]
+        with np.errstate(all="ignore"):
+            scores = np.asarray(X @ coef.T) + intercept
+            if not len(y):
+                return 0.0, np.zeros_like(coef), np.zeros_like(intercept)
+            value, grad = self.loss.value_and_grad(
+                y, scores, sample_weight=weight, reduction=reduction, out=scores
+            )
+            return value, (X.T @ grad).T, grad.sum(axis=0, dtype=np.float64)
 
 
 def _kind(loss: Loss[...] | str) -> type[_Model]:
@@ -505,11 +523,23 @@ def _is_sparse(X: Any) -> bool:
     return known and hasattr(X, "format") and hasattr(X, "tocsr")  # a LinearOperator has neither
 
 
+def _csr(parts: tuple[Array, ...], shape: tuple[int, ...]) -> Any:
+    from scipy.sparse import csr_array  # type: ignore[import-untyped]
+
+    values, starts, indices = parts
+    try:
+        return _checked(csr_array((values, indices, starts), shape=shape))
+    except ValueError as error:
+        if str(error).startswith("X is not"):
+            raise
+        raise ValueError(f"X is not a valid CSR matrix: {error}; X.check_format() says more") from None
+
+
 def _checked(X: Any) -> Any:
     """The sparse matrix, with indices that its conversion, which does not look at them, may follow."""
     X = copy(X)  # the check shortens arrays
     try:
-        if X.format in ("csc", "bsr"):
+        if X.format in ("csc", "bsr", "csr"):
             X.check_format(full_check=True)
             if (np.diff(X.indptr) < 0).any():  # also where nothing counts as stored
                 raise ValueError("index pointer values must form a non-decreasing sequence")

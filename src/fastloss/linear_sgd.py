@@ -20,6 +20,7 @@ from fastloss._automatic import ROWS, automatic_rate
 from fastloss._checks import nonnegative, positive
 from fastloss._core import Descent, Loss, RowLoss
 from fastloss._history import Checkpoint, DivergenceError, History, State
+from fastloss._progress import progress_bar
 from fastloss._schedules import rates
 from fastloss._sources import Memory, given_validation
 from fastloss._streams import Blocks, Stream
@@ -54,8 +55,8 @@ def sgd(
     nesterov: bool = False,
     average: bool | int = False,
     clip_norm: float | None = None,
-    intercept_lr: float = 1.0,
     importance_aware: bool = False,
+    intercept_lr: float = 1.0,
     tol: float | None = 1e-4,
     n_iter_no_change: int = 5,
     validation: tuple[ArrayLike, ...] | None = None,
@@ -64,6 +65,7 @@ def sgd(
     hogwild: bool = False,
     callback: Callable[[State], Any] | None = None,
     resume: Checkpoint | None = None,
+    progress: bool = False,
 ) -> History:
     """Fit a linear model by stochastic gradient descent; `coef` and `intercept` are updated in place.
 
@@ -123,14 +125,14 @@ def sgd(
         Return the mean of the parameters behind all steps (Polyak and Ruppert), or behind all but so many.
     clip_norm : float, optional
         Longer gradients are shortened to this norm, the penalties' share not included.
-    intercept_lr : float, default 1
-        By what the learning rates of the intercept are multiplied. It moves in every step, the columns of sparse rows
-        seldom, so that its noise outweighs theirs: 0.01 is what scikit-learn takes there.
     importance_aware : bool, default False
         A step on a row of weight h is as h times many steps as short as you like: it ends where ``ds/dt = -lr * (||x||^2
         + intercept_lr) * dloss/ds`` leads the row's score in the time h. So it passes no minimum of the row's loss, however large
         `lr` and h are. For pointwise losses, one row a step (`batch_size=1`) and weights >= 0; without `momentum`, which
         would pass the minimum all the same.
+    intercept_lr : float, default 1
+        By what the learning rates of the intercept are multiplied. It moves in every step, the columns of sparse rows
+        seldom, so that its noise outweighs theirs: 0.01 is what scikit-learn takes there.
     tol : float or None, default 1e-4
         The end comes where `n_iter_no_change` epochs in a row have not brought the loss below its lowest value by
         `tol`: the validation loss with `early_stopping`, else that of training, without penalties. A training loss of
@@ -154,6 +156,8 @@ def sgd(
         velocity, average, number of the step and random generator are those that it had at the end. `coef` and
         `intercept` are then only where the result goes. With the same `seed`, an integer, the rows of
         `validation_fraction` are the same.
+    progress : bool, default False
+        Show epochs, loss and rows per second on stderr; needs rich.
 
     Returns
     -------
@@ -183,14 +187,15 @@ def sgd(
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
 
-    Threads share the rows of a batch where these take more than some 32 kB: 256 rows of 100 columns, not 32. The bits
-    depend on neither the number of threads nor, among SIMD levels with fused multiply-add, the level; but for `hogwild`.
+    Threads share the rows of a batch where these take more than some 32 kB: 256 rows of 100 columns, not 32. Sparse rows
+    stay on one thread, but for `hogwild`. Without it the bits depend on neither the number of threads nor, among SIMD
+    levels with fused multiply-add, the level.
 
     A step on sparse rows costs their elements, not d: what the penalties and the average do to the other columns is
     caught up on when they are next read, at the latest behind the epoch or the block of a stream. That has no short
-    form, and costs d a step, with `momentum` and `importance_aware`, with `average` and `l1` together, and where ``lr *
-    l2 >= 1``; and is not worth it with more rows in a batch than a 16th of the columns. The steps are the same either way, to
-    rounding.
+    form, and costs d a step, with `momentum`, with `importance_aware`, with `average` and `l1` together, and where ``lr *
+    l2 >= 1``; and is not worth it with more rows in a batch than a 16th of the columns. The steps are the same either
+    way, to rounding.
 
     References
     ----------
@@ -292,23 +297,24 @@ def sgd(
         loss=model.loss,
         penalty=l1 + l2,
     )
-    training = Training(begin(here), here, coef, intercept, held_out, early_stopping)
-    history = training.history
-    try:
-        for epoch in range(epochs):
-            training.run_epoch(data.pieces(here.rng), rate)
-            if callback is not None:
-                training.publish()
-                if callback(State(epoch, coef, intercept, history)):
-                    history.stopped = "callback"
+    with progress_bar(progress, epochs) as report:
+        training = Training(begin(here), here, coef, intercept, held_out, early_stopping, report)
+        history = training.history
+        try:
+            for epoch in range(epochs):
+                training.run_epoch(data.pieces(here.rng), rate)
+                if callback is not None:
+                    training.publish()
+                    if callback(State(epoch, coef, intercept, history)):
+                        history.stopped = "callback"
+                        break
+                if plateau.is_reached(here, training.watched, history.learning_rate[-1]):
+                    history.stopped = "tol"
                     break
-            if plateau.is_reached(here, training.watched, history.learning_rate[-1]):
-                history.stopped = "tol"
-                break
-    except KeyboardInterrupt:
-        history.stopped = "interrupted"
-    finally:
-        training.publish()
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+        finally:
+            training.publish()
     return history
 
 

@@ -284,6 +284,18 @@ def model_gradients(
     return _run(work, params["label_smoothing"], params["z_loss"], [None, *grads]), *grads
 
 
+def rows_that_count(y: Array, classes: int, weight: Array | None, params: dict[str, Any]) -> Array | None:
+    """Return where the rows are whose weight is not 0, or None for all; refuse their labels that are no class."""
+    ignored, factors = params["ignore_index"], params["class_weight"]
+    counted = None
+    if not (weight is None and ignored is None and factors is None):
+        factors = None if factors is None else check_class_weight(factors, classes)
+        weight = None if weight is None else _row_weight(weight, len(y))
+        counted = row_weights(y, False, weight, factors, ignored, classes)[1]
+    check_labels(y, classes, counted, "coef")
+    return None if counted is None or counted.all() else np.flatnonzero(counted)
+
+
 def _run(work: _Work, label_smoothing: float, z_loss: float, grads: list[Any] | None) -> float:
     """Return the value, and add to the gradients."""
     loss = softmax_cross_entropy.bind(label_smoothing=label_smoothing, z_loss=z_loss)

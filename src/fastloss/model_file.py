@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastloss._arguments import Array
 from fastloss._core import Loss
+from fastloss._readers import DAMAGE
 from fastloss._version import __version__
 from fastloss.data import Encoding, Frame
 from fastloss.registry import get
@@ -165,15 +165,7 @@ def load(path: str | PathLike[str]) -> Model:
         number = found["format"]
         if number == FORMAT:
             return _assembled(found, **arrays)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        EOFError,
-        zipfile.BadZipFile,
-    ) as error:
+    except (*DAMAGE, AttributeError) as error:
         raise ValueError(
             f"{path} is not a model of fastloss, or is damaged; `fastloss fit` writes one"
         ) from error
