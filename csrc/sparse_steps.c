@@ -188,6 +188,7 @@ static ALWAYS_INLINE double score(const fl_linear_call *model, int real, int ind
     ptrdiff_t k = s.start;
     double lanes[DOT_LANES] = { 0 };
     for (; k + DOT_LANES <= s.end; k += DOT_LANES)
+#pragma GCC unroll 4 /* or the sums go through memory */
         for (int l = 0; l < DOT_LANES; l++)
             lanes[l] += real_at(real, model->X.data, k + l) * get(v + index_at(index, model->indices, k + l));
     for (; k < s.end; k++)
