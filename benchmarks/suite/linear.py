@@ -1,5 +1,7 @@
 """Speed of linear models by asv: a pass over the rows, and an epoch of SGD. A sample is a million elements of X."""
 
+# ruff: noqa: N806 - X is the field's name
+
 from __future__ import annotations
 
 from typing import Any
@@ -12,6 +14,7 @@ from .losses import DTYPES, ELEMENTS
 
 
 def rows(kind: str, dtype: str, columns: int) -> tuple[Any, Any]:
+    """Sparse rows have as many elements, spread over 50 times the columns."""
     rng = np.random.default_rng(0)
     n = max(2, ELEMENTS // columns)
     if kind == "dense":
