@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastloss._core import Loss, RowLoss
-from fastloss.registry import get, losses
+from fastloss.registry import LOG_ODDS, get, losses
 
 try:
     from scipy.special import log_expit, log_softmax, logsumexp  # type: ignore[import-untyped]
@@ -31,8 +31,6 @@ from fastloss._display import LossCurveDisplay
 __all__ = ["LinearClassifier", "LinearRegressor", "LossCurveDisplay"]
 
 ON_PROBABILITIES = {"binary_cross_entropy": "logistic", "brier": "logistic"}
-# The log odds are this multiple of the optimal score: Friedman, Hastie and Tibshirani (2000) for `exponential`.
-LOG_ODDS = {"logistic": 1, "exponential": 2}
 
 
 def _pointwise(loss: Loss[...] | str) -> Loss[...]:
@@ -286,9 +284,9 @@ class LinearRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
 
 def _has_probabilities(model: LinearClassifier) -> bool:
     name = _pointwise(model.loss).name
-    if name in LOG_ODDS or name == "softmax_cross_entropy":
+    if name in LOG_ODDS:
         return True
-    raise AttributeError(f"{name} has no probabilities; logistic, exponential and softmax_cross_entropy have")
+    raise AttributeError(f"{name} has no probabilities; {', '.join(LOG_ODDS)} have")
 
 
 class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
