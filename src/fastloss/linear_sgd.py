@@ -83,8 +83,9 @@ def sgd(
     Parameters
     ----------
     loss, X, y
-        As in `value_and_grad`, but with `softmax_cross_entropy` the labels are classes from 0 to K - 1. `X` is not copied, however it is shuffled. Scale its columns: steps
-        are as long in one direction as in the other. Where `y` is None, `X` is a stream: see the notes.
+        As in `value_and_grad`, but with `softmax_cross_entropy` the labels are classes from 0 to K - 1. `X` is not
+        copied, however it is shuffled. Scale its columns: steps are as long in one direction as in the other. Where
+        `y` is None, `X` is a stream: see the notes.
     coef : ndarray of float32 or float64, shape (d,), or (K, d) with `softmax_cross_entropy`
         Where to start, and where the result goes. Steps are computed in float64, from scores in the dtype of `X`.
     intercept : ndarray of float32 or float64, shape () or (1,), or (K,), optional
@@ -135,7 +136,7 @@ def sgd(
         seldom, so that its noise outweighs theirs: 0.01 is what scikit-learn takes there.
     tol : float or None, default 1e-4
         The end comes where `n_iter_no_change` epochs in a row have not brought the loss below its lowest value by
-        `tol`: the validation loss with `early_stopping`, else that of training, without penalties. A training loss of
+        `tol`: the validation loss with `early_stopping`, else that of training, with the penalties. A training loss of
         more than twice the first epoch's is no end: it goes on to diverge. None: never.
     n_iter_no_change : int, default 5
     validation : tuple (X, y) or (X, y, sample_weight), optional
@@ -178,10 +179,11 @@ def sgd(
 
     A stream is a list, or a function that returns an iterator for each epoch, or for one epoch an iterator itself,
     of blocks ``(X, y)`` or ``(X, y, sample_weight)`` with any number of rows. One of them is held at a time, beside
-    the rows that did not fill a batch, which begin the next one: without `shuffle`, how dense rows are cut into blocks
-    changes no bit of the parameters. Rows are shuffled within their block. Weights are taken as they are, since their
-    mean is not known before: twice the weight is twice the gradient. Not possible are ``class_weight='balanced'``,
-    `validation_fraction` and, unless it is a list or its `rows` says how many there are, ``schedule='cosine'``.
+    the rows that did not fill a batch, which begin the next one: without `shuffle`, how the rows are cut into blocks
+    changes no bit of the parameters (of sparse rows the last bits alone). Rows are shuffled within their block. Weights
+    are taken as they are, since their mean is not known before: twice the weight is twice the gradient. Not possible
+    are ``class_weight='balanced'``, `validation_fraction` and, unless it is a list or its `rows` says how many there
+    are, ``schedule='cosine'``.
 
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
@@ -274,11 +276,12 @@ def sgd(
         intercept_rate=nonnegative(intercept_lr=intercept_lr),
         limit=_limit(model.dtype, coef, intercept),
     )
+    penalty = partial(_penalty, model, l2, l1)
     if isinstance(lr, str):
         if lr != "auto":
             raise ValueError(f"lr must be a number, a function of the step or 'auto', got {lr!r}")
         if here.lr is None:
-            here.lr = automatic_rate(begin, here, data.sample(ROWS), l2, l1)
+            here.lr = automatic_rate(begin, here, data.sample(ROWS), penalty)
         lr = here.lr
     rate = rates(
         lr,
@@ -290,7 +293,7 @@ def sgd(
         penalty=l1 + l2,
     )
     with progress_bar(progress, epochs) as report:
-        training = Training(begin(here), here, coef, intercept, held_out, early_stopping, report)
+        training = Training(begin(here), here, coef, intercept, held_out, early_stopping, penalty, report)
         history = training.history
         try:
             for epoch in range(epochs):
@@ -321,6 +324,12 @@ def _descent(model: linear._Model, here: Checkpoint, **options: Any) -> Descent:
         steps=here.steps,
         **options,
     )
+
+
+def _penalty(model: linear._Model, l2: float, l1: float, parameters: Array) -> float:
+    coef, _ = model.split("parameters", parameters, True)
+    with np.errstate(all="ignore"):
+        return l2 / 2 * float(np.vdot(coef, coef)) + l1 * float(np.abs(coef).sum())
 
 
 def _whole(name: str, value: Any, least: int = 1) -> int:
