@@ -113,7 +113,7 @@ static fl_matrix part_at(const fl_batches *b, const block *k, ptrdiff_t i, const
 /* ---- one block of rows ------------------------------------------------------------------------- */
 
 /* Where a worker puts what there is of a block: a margin of labels, one of weights, a margin of each score.
- * Of one score the gradients stand behind it, of several in their place. */
+ * The gradients stand behind the one score, those of a loss of rows in the scores' place. */
 typedef struct {
     char *labels, *weights, *scores, *grads, *copy;
 } desk;
@@ -121,9 +121,9 @@ typedef struct {
 static desk desk_of(const fl_batches *b, int worker)
 {
     char *room = b->rooms + worker * b->room;
-    const ptrdiff_t scores = b->call->scores;
-    return (desk){ room, room + b->margin, room + 2 * b->margin, room + (scores > 1 ? 2 : 3) * b->margin,
-                   room + (scores > 1 ? 2 + scores : 4) * b->margin };
+    const ptrdiff_t grads = b->call->row_kernel ? 2 : 3;
+    return (desk){ room, room + b->margin, room + 2 * b->margin, room + grads * b->margin,
+                   room + (grads + b->call->scores) * b->margin };
 }
 
 /* Turns the scores of a loss of rows into its derivatives. They lie as `across` says, but for the strips'

@@ -380,7 +380,7 @@ static ptrdiff_t longest_row(const fl_linear_call *model)
 int fl_steps_are_lazy(const fl_steps_call *call)
 {
     const fl_linear_call *model = &call->model;
-    if (!model->starts || call->scores > 1 || call->slope || call->velocity ||
+    if (!model->starts || call->row_kernel || call->slope || call->velocity ||
         (call->average && call->l1 > 0))
         return 0;
     for (ptrdiff_t b = 0; b * call->batch < call->rows; b++)
