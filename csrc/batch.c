@@ -112,18 +112,18 @@ static fl_matrix part_at(const fl_batches *b, const block *k, ptrdiff_t i, const
 
 /* ---- one block of rows ------------------------------------------------------------------------- */
 
-/* Where a worker puts what there is of a block: a margin of labels, one of weights, a margin of each score.
- * The gradients stand behind the one score, those of a loss of rows in the scores' place. */
+/* Where a worker puts what there is of a block: margins of labels, weights and each score, and of gradients,
+ * which of a loss of rows stand in the place of the scores. */
 typedef struct {
     char *labels, *weights, *scores, *grads, *copy;
 } desk;
 
 static desk desk_of(const fl_batches *b, int worker)
 {
-    char *room = b->rooms + worker * b->room;
-    const ptrdiff_t grads = b->call->row_kernel ? 2 : 3;
-    return (desk){ room, room + b->margin, room + 2 * b->margin, room + grads * b->margin,
-                   room + (grads + b->call->scores) * b->margin };
+    char *room = b->rooms + worker * b->room, *scores = room + 2 * b->margin,
+         *behind = scores + b->call->scores * b->margin;
+    return (desk){ room, room + b->margin, scores, b->call->row_kernel ? scores : behind,
+                   behind + b->margin };
 }
 
 /* Turns the scores of a loss of rows into its derivatives. They lie as `across` says, but for the strips'
@@ -261,6 +261,20 @@ ptrdiff_t fl_batch_tasks(const fl_batches *b, ptrdiff_t n)
     return tasks;
 }
 
+/* Of two neighbours, who is done last adds up: a tree whose shape depends on the number of tasks alone, and
+ * few sums that go from one thread to another. */
+static void add_up(fl_batches *b, ptrdiff_t task, ptrdiff_t tasks)
+{
+    for (ptrdiff_t step = 1; step < tasks; step *= 2) {
+        task -= task % (2 * step);
+        if (atomic_fetch_add_explicit(&b->nodes[task + step].found, 1, memory_order_acq_rel) % 2 == 0)
+            return;
+        double *to = b->sums + task * b->stride, *from = to + step * b->stride;
+        for (ptrdiff_t j = 0; j < b->stride; j++)
+            to[j] += from[j];
+    }
+}
+
 int fl_run_batch_task(fl_batches *b, ptrdiff_t first, ptrdiff_t n, ptrdiff_t task, int worker)
 {
     const fl_steps_call *call = b->call;
@@ -276,21 +290,10 @@ int fl_run_batch_task(fl_batches *b, ptrdiff_t first, ptrdiff_t n, ptrdiff_t tas
         if (!worker && !status && fl_watch_interrupted(&b->watch, call->model.interrupted))
             status = FL_INTERRUPTED;
     }
-    b->totals[task] = total;
+    sums[b->stride - 1] = total;
+    if (!status)
+        add_up(b, task, tasks);
     return status;
-}
-
-double fl_add_up_batch(fl_batches *b, ptrdiff_t n)
-{
-    const ptrdiff_t tasks = fl_batch_tasks(b, n);
-    for (ptrdiff_t step = 1; step < tasks; step *= 2)
-        for (ptrdiff_t t = 0; t + step < tasks; t += 2 * step) {
-            double *to = b->sums + t * b->stride, *from = to + step * b->stride;
-            for (ptrdiff_t j = 0; j < b->stride; j++)
-                to[j] += from[j];
-            b->totals[t] += b->totals[t + step];
-        }
-    return b->totals[0];
 }
 
 /* ---- memory ------------------------------------------------------------------------------------ */

@@ -6,6 +6,8 @@
 #include "fastloss.h"
 #include "team.h"
 
+#include <stdatomic.h>
+
 enum { FL_MOST_BATCH_TASKS = 64 };
 
 typedef struct {
@@ -19,7 +21,9 @@ typedef struct {
     char *memory, *rooms;
     double *sums;  /* of each task the gradient, `stride` numbers apart */
     double *spare; /* as much room, for the caller */
-    double totals[FL_MOST_BATCH_TASKS];
+    struct {
+        _Alignas(64) atomic_uint found; /* sums that are to be added here, and of earlier batches */
+    } nodes[FL_MOST_BATCH_TASKS];
     fl_watch watch; /* of worker 0 */
 } fl_batches;
 
@@ -29,11 +33,9 @@ int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads);
 /* Of a batch of n rows; fixed by these alone. */
 ptrdiff_t fl_batch_tasks(const fl_batches *b, ptrdiff_t n);
 
-/* Sets the task's sums, for each score, to its rows' X'g and, behind it, the sum of g; and its total to that
- * of the losses. Returns a status. */
+/* Adds to the sums of the whole batch, which are those of its first task as soon as all are done, for each
+ * score the rows' X'g and, behind it, the sum of g; and last of the `stride` numbers the sum of the losses.
+ * Returns a status. */
 int fl_run_batch_task(fl_batches *b, ptrdiff_t first, ptrdiff_t n, ptrdiff_t task, int worker);
-
-/* The sums of all tasks of such a batch, in the first one's place, and what it returns of their totals. */
-double fl_add_up_batch(fl_batches *b, ptrdiff_t n);
 
 #endif

@@ -262,6 +262,7 @@ typedef struct {
     double l2, l1, momentum, clip_norm;
     double intercept_rate; /* by which the intercept's learning rates are multiplied */
     int nesterov, fit_intercept;
+    int hogwild; /* sparse rows, and no l1, momentum or average: all threads take steps at once */
     /* Of doubles, the gradient alone: a row of weight h counts as h times as many steps as short as you like,
      * which needs batches of one row and weights that are not negative. NULL: not so. */
     fl_kernel *slope;
@@ -280,7 +281,7 @@ typedef struct {
 
 /* Returns 0, or why a step was not taken: FL_VIOLATED, FL_BAD_INDEX, or FL_DIVERGED for a gradient, a loss or
  * parameters that would not be finite; or FL_INTERRUPTED. The parameters are those of the
- * last step in any case. The result depends on the elements alone. */
+ * last step in any case. The result depends on the elements alone, but with hogwild. */
 int fl_run_steps(fl_steps_call *call);
 
 /* Threads: of this thread's calls if fl_set_thread_limit was given > 0, else of fl_set_num_threads, else what

@@ -8,20 +8,20 @@
 #include "rounds.h"
 #include "team.h"
 
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
+#define OVER UINT32_MAX
 enum { SPINS = 1000 }; /* some 20 microseconds; a round that takes longer is not hurt by a system call */
 
-/* What is left of the tasks of one worker: round << 32 | end << 16 | next. */
+/* What is left of the tasks of one worker: round << 32 | end << 16 | next. In the round OVER there are none.
+ */
 typedef struct {
     _Alignas(64) _Atomic uint64_t tasks;
 } share;
 
 typedef struct {
     const fl_rounds *rounds;
-    _Alignas(64) atomic_uint round; /* that has begun; UINT_MAX: all is done */
     _Alignas(64) atomic_ptrdiff_t left;
     atomic_int status;
     int workers;
@@ -38,6 +38,8 @@ static void wait_a_little(int *spins)
 #endif
 }
 
+static uint32_t round_of(share *s) { return atomic_load_explicit(&s->tasks, memory_order_acquire) >> 32; }
+
 static int claim(share *s)
 {
     uint64_t v = atomic_load_explicit(&s->tasks, memory_order_acquire);
@@ -52,6 +54,7 @@ static int claim(share *s)
 static void take_tasks(relay *r, int me)
 {
     const fl_rounds *rounds = r->rounds;
+    ptrdiff_t done = 0;
     for (int i = 0; i < r->workers; i++)
         for (int task; (task = claim(&r->shares[(me + i) % r->workers])) >= 0;) {
             if (!atomic_load_explicit(&r->status, memory_order_relaxed)) {
@@ -59,14 +62,16 @@ static void take_tasks(relay *r, int me)
                 if (status)
                     atomic_fetch_or_explicit(&r->status, status, memory_order_relaxed);
             }
-            atomic_fetch_sub_explicit(&r->left, 1, memory_order_release);
+            done++;
         }
+    if (done)
+        atomic_fetch_sub_explicit(&r->left, done, memory_order_release);
 }
 
 static void lead(relay *r)
 {
     const fl_rounds *rounds = r->rounds;
-    unsigned round = 0;
+    uint32_t round = 0;
     for (ptrdiff_t tasks; (tasks = rounds->next(rounds->job, atomic_load(&r->status)));) {
         round++;
         atomic_store_explicit(&r->left, tasks, memory_order_relaxed);
@@ -75,12 +80,12 @@ static void lead(relay *r)
             atomic_store_explicit(&r->shares[i].tasks, (uint64_t)round << 32 | end << 16 | first,
                                   memory_order_release);
         }
-        atomic_store_explicit(&r->round, round, memory_order_release);
         take_tasks(r, 0);
         for (int spins = 0; atomic_load_explicit(&r->left, memory_order_acquire);)
             wait_a_little(&spins);
     }
-    atomic_store_explicit(&r->round, UINT_MAX, memory_order_release);
+    for (int i = 1; i < r->workers; i++)
+        atomic_store_explicit(&r->shares[i].tasks, (uint64_t)OVER << 32, memory_order_release);
 }
 
 static void work(void *data, int me)
@@ -90,8 +95,8 @@ static void work(void *data, int me)
         lead(r);
         return;
     }
-    for (unsigned seen = 0, now; seen != UINT_MAX; seen = now) {
-        for (int spins = 0; (now = atomic_load_explicit(&r->round, memory_order_acquire)) == seen;)
+    for (uint32_t seen = 0, now; seen != OVER; seen = now) {
+        for (int spins = 0; (now = round_of(&r->shares[me])) == seen;)
             wait_a_little(&spins);
         take_tasks(r, me);
     }
@@ -103,7 +108,6 @@ void fl_run_rounds(const fl_rounds *rounds)
         relay r; /* not initialised as a whole: most shares are never touched */
         r.rounds = rounds;
         r.workers = rounds->workers < FL_MAX_WORKERS ? rounds->workers : FL_MAX_WORKERS;
-        atomic_init(&r.round, 0);
         atomic_init(&r.left, 0);
         atomic_init(&r.status, 0);
         for (int i = 0; i < r.workers; i++)

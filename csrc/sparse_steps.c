@@ -1,8 +1,10 @@
 /* Stochastic gradient descent on sparse rows: a step touches the columns that its rows have. What the
  * penalties would do to the others is caught up on later. The coefficients are scale * v; the scale takes l2,
  * and v is short of what l1 has cut since its column was last read. Shalev-Shwartz, Singer & Srebro (2007),
- * Langford, Li & Zhang (2009), Xu (2011), in which the average is so, too; Niu, Recht, Re & Wright (2011),
- * who let several threads do this at once. */
+ * Langford, Li & Zhang (2009); Xu (2011), in which the average is so, too.
+ *
+ * With hogwild all threads take steps at once, on the same parameters and without locks: one may lose what
+ * another has just written. Niu, Recht, Re & Wright (2011). */
 #include "sparse_steps.h"
 
 #include "linear.h"
@@ -19,7 +21,8 @@
 enum {
     TASK_ROWS = 256, /* about: the steps of a task go on on one thread */
     DOT_LANES = 4,
-    AHEAD = 4, /* rows, that are fetched before they are read */
+    ROW_ELEMENTS = 16, /* that a row is taken to have, where this decides: however a stream is cut */
+    AHEAD = 4,         /* rows, that are fetched before they are read */
 };
 #define SMALLEST_SCALE 0x1p-20 /* then all columns are brought up to date, and it is 1 again */
 
@@ -50,8 +53,9 @@ typedef struct {
     double *sums, *grads, *moved;
     ptrdiff_t *columns;
     char *margins[MARGINS];
-    int rises;     /* the last row's columns */
-    ptrdiff_t odd; /* numbers that are not finite */
+    int rises;            /* the last row's columns */
+    double norm, largest; /* of the last gradient; the largest component of any */
+    ptrdiff_t odd;        /* numbers that are not finite */
 } lazy_room;
 
 /* Threads may read and write the same number at once. Where there is one thread, these are plain. */
@@ -184,6 +188,7 @@ static ALWAYS_INLINE double score(const fl_linear_call *model, int real, int ind
     ptrdiff_t k = s.start;
     double lanes[DOT_LANES] = { 0 };
     for (; k + DOT_LANES <= s.end; k += DOT_LANES)
+#pragma GCC unroll 4 /* or the sums go through memory */
         for (int l = 0; l < DOT_LANES; l++)
             lanes[l] += real_at(real, model->X.data, k + l) * get(v + index_at(index, model->indices, k + l));
     for (; k < s.end; k++)
@@ -279,9 +284,8 @@ static int move(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t found,
     const double clip = g.norm > call->clip_norm ? call->clip_norm / g.norm : 1;
     const double rate = clip * call->rates[batch],
                  scaled = rate / (s->scale * (1 - call->rates[batch] * call->l2));
-    set(&call->norm, g.norm);
-    if (g.largest > get(&call->largest))
-        set(&call->largest, g.largest);
+    room->norm = g.norm;
+    room->largest = g.largest > room->largest ? g.largest : room->largest;
     if (!g.finite || !(fabs(loss) <= DBL_MAX)) {
         room->odd = fl_count_odd(room->grads, found + 1, DBL_MAX) + fl_count_odd(&loss, 1, DBL_MAX);
         return FL_DIVERGED;
@@ -325,7 +329,7 @@ static void leave(fl_room *room) { (void)room; }
 
 static lazy_room room_at(const lazy_job *job, char *memory)
 {
-    lazy_room room;
+    lazy_room room = { .largest = 0 };
     for (int i = 0; i < MARGINS; i++)
         room.margins[i] = memory + i * job->margin;
     room.grads = (double *)(memory + MARGINS * job->margin);
@@ -338,33 +342,37 @@ static lazy_room room_at(const lazy_job *job, char *memory)
 static int run_task(const void *job_of_steps, ptrdiff_t task, fl_room *memory, fl_total *sum)
 {
     lazy_job *job = (lazy_job *)job_of_steps;
-    const fl_linear_call *model = &job->call->model;
+    fl_steps_call *call = job->call;
+    const fl_linear_call *model = &call->model;
     lazy_room room = room_at(job, memory->blocks);
     stand s = job->starts[task];
+    int status = 0, none = 0;
     const ptrdiff_t first = job->first + task * job->per_task;
     const ptrdiff_t end = job->end - first < job->per_task ? job->end : first + job->per_task;
+    ptrdiff_t b = first;
     *sum = (fl_total){ 0, 0 };
-    for (ptrdiff_t b = first; b < end; b++) {
+    for (; b < end; b++) {
         double loss = 0;
         if (atomic_load_explicit(&job->failed, memory_order_relaxed))
-            return FL_INTERRUPTED;
-        int none = 0, status;
+            break;
         if (model->real_bytes == 4)
             status = model->index_bytes == 4 ? take_step(job, &room, &s, b, 4, 4, &loss)
                                              : take_step(job, &room, &s, b, 4, 8, &loss);
         else
             status = model->index_bytes == 4 ? take_step(job, &room, &s, b, 8, 4, &loss)
                                              : take_step(job, &room, &s, b, 8, 8, &loss);
-        if (status) {
-            if (atomic_compare_exchange_strong(&job->failed, &none, status) && status == FL_DIVERGED)
-                job->call->odd = room.odd;
-            return FL_INTERRUPTED;
-        }
-        atomic_fetch_add_explicit(&job->done, 1, memory_order_relaxed);
+        if (status)
+            break;
         s = behind(job, s, b);
         *sum = fl_total_add(*sum, (fl_total){ loss, 0 });
     }
-    return 0;
+    atomic_fetch_add_explicit(&job->done, b - first, memory_order_relaxed);
+    set(&call->norm, room.norm);
+    if (room.largest > get(&call->largest))
+        set(&call->largest, room.largest);
+    if (status && atomic_compare_exchange_strong(&job->failed, &none, status) && status == FL_DIVERGED)
+        call->odd = room.odd;
+    return b < end ? FL_INTERRUPTED : 0;
 }
 
 static ptrdiff_t longest_row(const fl_linear_call *model)
@@ -386,7 +394,7 @@ int fl_steps_are_lazy(const fl_steps_call *call)
     for (ptrdiff_t b = 0; b * call->batch < call->rows; b++)
         if (!(call->rates[b] * call->l2 < 1)) /* a step that turns the sign */
             return 0;
-    return (double)model->stored / (double)model->rows * (double)call->batch < (double)model->columns;
+    return call->hogwild || call->batch < model->columns / ROW_ELEMENTS;
 }
 
 static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -416,7 +424,11 @@ int fl_run_lazy_steps(fl_steps_call *call)
     job.room = MARGINS * job.margin + whole_lines((3 * job.most + FL_LANES + columns) * sizeof(double));
     const size_t starts = whole_lines(tasks * sizeof(stand)),
                  per_column = whole_lines(columns * sizeof(double));
-    char *memory = calloc(1, starts + 2 * per_column + job.room + 64);
+    int workers = call->hogwild && !call->average && call->l1 == 0 ? fl_num_threads() : 1;
+    workers = workers < FL_MAX_WORKERS ? workers : FL_MAX_WORKERS;
+    char *memory = calloc(1, starts + 2 * per_column + workers * job.room + 64);
+    if (!memory && workers > 1)
+        memory = calloc(1, starts + 2 * per_column + (workers = 1) * job.room + 64);
     if (!memory)
         return FL_NO_MEMORY;
     job.starts = (stand *)(memory + (64 - (uintptr_t)memory % 64));
@@ -433,10 +445,16 @@ int fl_run_lazy_steps(fl_steps_call *call)
     while (job.first < batches && !status) {
         double sum = 0;
         plan(&job, batches);
-        const fl_job work = { &job,        (job.end - job.first + job.per_task - 1) / job.per_task,
-                              PTRDIFF_MAX, 1,
-                              enter,       leave,
-                              run_task,    model->interrupted };
+        const fl_job work = {
+            .call = &job,
+            .blocks = (job.end - job.first + job.per_task - 1) / job.per_task,
+            .few = workers > 1 ? 2 : PTRDIFF_MAX, /* else one thread takes them in their order */
+            .workers = workers,
+            .enter = enter,
+            .leave = leave,
+            .run = run_task,
+            .interrupted = model->interrupted,
+        };
         atomic_init(&job.done, 0);
         status = fl_run_tasks(&work, 1, 0, &sum);
         status = job.failed ? job.failed : status;

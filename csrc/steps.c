@@ -81,8 +81,8 @@ static ptrdiff_t rows_of(const fl_steps_call *call, ptrdiff_t batch)
 static int take_step(steps_job *job, fl_steps_call *call)
 {
     const ptrdiff_t columns = call->model.columns, scores = call->scores, n = rows_of(call, job->batch);
-    const double total = fl_add_up_batch(&job->batches, n), rate = call->rates[job->batch];
-    double *sums = job->batches.sums, *velocity = call->velocity;
+    double *sums = job->batches.sums, total = sums[job->batches.stride - 1], rate = call->rates[job->batch];
+    double *velocity = call->velocity;
     for (ptrdiff_t s = 0; s < scores && !call->fit_intercept; s++)
         sums[s * (columns + 1) + columns] = 0;
     const fl_extent g = fl_measure(sums, scores * (columns + 1), 1 / (double)n);

@@ -22,6 +22,7 @@ from fastloss.estimators import LinearClassifier, LinearRegressor, LossCurveDisp
 
 REGRESSOR = LinearRegressor(solver="sgd", random_state=0)
 CLASSIFIER = LinearClassifier(solver="sgd", multi_class="ovr", random_state=0)
+SOFTMAX = LinearClassifier("softmax_cross_entropy", solver="sgd", random_state=0)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # 12 rows may take long
@@ -30,6 +31,7 @@ CLASSIFIER = LinearClassifier(solver="sgd", multi_class="ovr", random_state=0)
         LinearRegressor(solver="sgd"),
         LinearRegressor("poisson", solver="sgd"),
         LinearRegressor(fl.huber.bind(delta=2.0), l1=1e-4),
+        LinearClassifier(solver="sgd"),
         LinearClassifier(solver="sgd", multi_class="ovr"),
         LinearClassifier("hinge", solver="sgd", momentum=0.9, average=True),
     ]
@@ -125,12 +127,26 @@ def test_each_class_against_the_rest():
     assert model.predict_proba(X).shape == (300, 3)
 
 
-def test_sparse_and_float32():
-    X, y, weight = problem()
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_all_classes_together(classes, fit_intercept):
+    X, y, weight = problem(classes)
+    labels = np.array(["red", "green", "blue"])[y]
+    options = {"fit_intercept": fit_intercept, "l2": 0.01, "tol": 1e-8}
+    model = clone(SOFTMAX).set_params(batch_size=300, **options).fit(X, labels, weight)
+    exact = LinearClassifier("softmax_cross_entropy", **options).fit(X, labels, weight)
+    assert model.coef_.shape == exact.coef_.shape
+    np.testing.assert_allclose(model.predict_proba(X), exact.predict_proba(X), atol=1e-3)
+    assert model.history_.loss == model.loss_curve_.tolist()
+
+
+@pytest.mark.parametrize("model", [CLASSIFIER, SOFTMAX])
+def test_sparse_and_float32(model):
+    X, y, weight = problem(3)
     X *= np.random.default_rng(2).random(X.shape) < 0.4
-    dense = clone(CLASSIFIER).fit(X, y, weight)
-    np.testing.assert_allclose(clone(CLASSIFIER).fit(csr_array(X), y, weight).coef_, dense.coef_, atol=1e-9)
-    single = clone(CLASSIFIER).fit(X.astype(np.float32), y, weight)
+    dense = clone(model).fit(X, y, weight)
+    np.testing.assert_allclose(clone(model).fit(csr_array(X), y, weight).coef_, dense.coef_, atol=1e-9)
+    single = clone(model).fit(X.astype(np.float32), y, weight)
     assert single.coef_.dtype == np.float32
     np.testing.assert_allclose(single.coef_, dense.coef_, atol=0.01)
 
@@ -183,11 +199,12 @@ def test_partial_fit_is_a_stream(average):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_partial_fit_learns(classes):
+@pytest.mark.parametrize("model", [CLASSIFIER, SOFTMAX])
+def test_partial_fit_learns(classes, model):
     X, y, _ = problem(classes, 3000)
     labels = np.array(["red", "green", "blue"])[y]
     order = np.argsort(labels[:600], kind="stable")
-    model = clone(CLASSIFIER)
+    model = clone(model)
     with pytest.raises(ValueError, match="the first call of partial_fit needs classes="):
         model.partial_fit(X, labels)
     model.partial_fit(
@@ -195,7 +212,7 @@ def test_partial_fit_learns(classes):
     )  # of one class alone
     for part in blocks(10, X, labels):
         model.partial_fit(*part)
-    exact = LinearClassifier(multi_class="ovr").fit(X, labels)
+    exact = LinearClassifier().fit(X, labels)
     assert model.score(X, labels) > exact.score(X, labels) - 0.02
     rate = np.atleast_1d(model.history_)[0].learning_rate
     assert (np.diff(rate) < 0).all()
@@ -248,10 +265,6 @@ def test_partial_fit_needs_sgd():
         ({"learning_rate": "fast"}, "lr must be a number, a function of the step or 'auto'"),
         ({"batch_size": 0}, "batch_size must be >= 1"),
         ({"l1": -1.0}, "l1 must be >= 0"),
-        (
-            {"loss": "softmax_cross_entropy", "multi_class": "auto"},
-            "softmax_cross_entropy has no solver='sgd'",
-        ),
     ],
 )
 def test_parameters_that_are_refused(options, message):

@@ -1,4 +1,4 @@
-"""The example runs as a user runs it, and what it prints is true."""
+"""The examples run as a user runs them, and what they print is true."""
 
 from __future__ import annotations
 
@@ -84,3 +84,19 @@ def test_commands_of_the_page_have_the_options_of_the_example():
     options = set(re.findall(r"--\w+", run("--help").stdout))
     (commands,) = blocks(PAGE, "console")
     assert {"--quick", "--rows"} < set(re.findall(r"--\w+", commands)) < options
+
+
+def test_learning_curves_go_down_and_are_drawn(tmp_path):
+    picture = tmp_path / "curves.png"
+    result = subprocess.run(
+        [sys.executable, "-W", "error", ROOT / "examples" / "learning_curves.py", picture],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    scores = [float(line.split()[-1]) for line in result.stdout.splitlines()[1:]]
+    assert len(scores) == 6
+    assert min(scores[:3]) > 0.93
+    assert min(scores[3:]) > 0.3

@@ -467,6 +467,18 @@ def test_tolerance():
     assert max(gains[-4:]) < 1e-3 <= gains[-5]
 
 
+def test_the_penalty_counts_towards_the_end():
+    """From the optimum without penalty the loss alone can but rise."""
+    X, y = problem(300)
+    _, coef, intercept = fit("logistic", X, y, lr=1.0, epochs=300, batch_size=300)
+    options = {"lr": 0.3, "epochs": 5000, "batch_size": 300, "shuffle": None, "tol": 1e-9}
+    history = sgd("logistic", X, y, coef, intercept, l2=0.1, **options)
+    assert history.stopped == "tol"
+    assert history.loss[-1] > history.loss[0]
+    _, grad, grad_intercept = fl.linear.value_and_grad("logistic", X, y, coef, intercept[0], l2=0.1)
+    assert max(np.abs(grad).max(), abs(grad_intercept)) < 1e-3
+
+
 def test_early_stopping_restores_the_best_parameters():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 50)), rng.integers(0, 2, 60)

@@ -59,11 +59,11 @@ def reference(X, y, classes=3, *, epochs=3, batch_size=10, lr=0.1, weight=None, 
 def check(got, wanted, rtol=1e-10):
     history, coef, intercept = got
     np.testing.assert_allclose(np.column_stack([coef, intercept]), wanted[0], rtol=rtol, atol=rtol)
-    np.testing.assert_allclose(history.loss, wanted[1], rtol=rtol)
+    np.testing.assert_allclose(history.loss, wanted[1], rtol=rtol, atol=1e-14)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 10, 63, 64, 65, 97, 1000])
-@pytest.mark.parametrize(("columns", "classes"), [(1, 2), (7, 3), (17, 10), (5, 130)])
+@pytest.mark.parametrize(("columns", "classes"), [(1, 2), (7, 3), (17, 10), (5, 130), (4, 1)])
 def test_the_steps(batch, columns, classes):
     X, y = problem(97, columns, classes)
     check(fit(X, y, classes, batch_size=batch), reference(X, y, classes, batch_size=batch))

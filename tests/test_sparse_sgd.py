@@ -12,6 +12,7 @@ import pytest
 from processes import run
 from test_linear_sgd import fit, reference
 
+import fastloss as fl
 from fastloss.linear import DivergenceError, sgd
 
 sparse = pytest.importorskip("scipy.sparse")
@@ -160,7 +161,9 @@ def test_a_label_outside_of_the_domain_and_a_column_that_is_not_there():
 @pytest.mark.parametrize("batch", [10**10, sys.maxsize])
 def test_a_batch_of_more_rows_than_there_are(batch, shuffle):
     X, y = sparse.csr_array((3000, 10)), np.arange(3000) / 1000
-    wanted, seen = reference("half_squared_error", X.toarray(), y, lambda t: 0.1, batch=3000, start=1.0, l2=0.3)
+    wanted, seen = reference(
+        "half_squared_error", X.toarray(), y, lambda t: 0.1, batch=3000, start=1.0, l2=0.3
+    )
     got = fit("half_squared_error", X, y, lr=0.1, batch_size=batch, start=1.0, l2=0.3, shuffle=shuffle)
     check(got, wanted, seen)
 
@@ -187,13 +190,15 @@ assert history.interrupted and history.steps < rows, history.steps
     run(code)
 
 
-def test_ctrl_c_leaves_all_columns_up_to_date():
-    code = """
+@pytest.mark.parametrize("hogwild", [False, True])
+def test_ctrl_c_leaves_all_columns_up_to_date(hogwild):
+    code = f"""
 import _thread, signal, threading
 import numpy as np
 from scipy.sparse import csr_array
 import fastloss as fl
 signal.signal(signal.SIGINT, signal.default_int_handler)
+fl.set_num_threads(3)
 rows = 2_000_000
 X = csr_array((np.ones(rows), np.zeros(rows, int), np.arange(rows + 1)), shape=(rows, 100))
 coef = np.full(100, 0.5)
@@ -203,10 +208,87 @@ def interrupt(state):
         threading.Timer(0.05, _thread.interrupt_main).start()
 
 history = fl.linear.sgd("huber", X, np.zeros(rows), coef, lr=1e-9, l2=0.1, batch_size=1, epochs=10**6, tol=None,
-                        callback=interrupt)
+                        callback=interrupt, hogwild={hogwild})
 assert history.interrupted and history.steps >= rows
 expected = 0.5 * np.exp(history.steps * np.log1p(-1e-10))
 np.testing.assert_allclose(coef[1:], expected, rtol=1e-8)
 assert coef[0] < coef[1]
 """
     run(code)
+
+
+# ---- several threads at once ----------------------------------------------------------------------------
+
+
+def exact(columns=300, rows=6000):
+    """Rows whose labels some coefficients reach exactly: to these leads any order, and any race."""
+    rng = np.random.default_rng(0)
+    X, _ = problem(rows, columns, 3)
+    wanted = rng.normal(size=columns)
+    return X, X @ wanted, wanted
+
+
+@pytest.mark.usefixtures("team")
+@pytest.mark.parametrize("batch", [1, 8])
+def test_hogwild_finds_what_solves_all_rows(batch):
+    X, y, wanted = exact()
+    options = {"lr": 0.2 * batch**0.5, "batch_size": batch, "epochs": 400, "shuffle": "blocks"}
+    with fl.threads(4):
+        _, coef, intercept = fit("half_squared_error", X, y, hogwild=True, **options)
+    used = np.bincount(X.indices, minlength=300) > 0
+    np.testing.assert_allclose(coef[used], wanted[used], atol=1e-6)
+    np.testing.assert_allclose(intercept, 0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("team")
+def test_hogwild_shrinks_the_columns_that_no_row_has():
+    X, y, _ = exact()
+    X = sparse.csr_array((X.data, X.indices, X.indptr), shape=(6000, 400))
+    with fl.threads(4):
+        _, coef, _ = fit("half_squared_error", X, y, hogwild=True, start=0.7, l2=2.0, lr=0.01, batch_size=1)
+    np.testing.assert_allclose(coef[300:], 0.7 * 0.98**18000, rtol=1e-9)
+
+
+def test_hogwild_on_one_thread_changes_no_bit():
+    X, y = problem()
+    options = {"l2": 0.1, "lr": 0.2, "batch_size": 2, "shuffle": "rows"}
+    wanted = fit("logistic", X, y, **options)
+    with fl.threads(1):
+        got = fit("logistic", X, y, hogwild=True, **options)
+    assert got[1].tobytes() == wanted[1].tobytes()
+    assert got[0].grad_norm == wanted[0].grad_norm
+
+
+@pytest.mark.usefixtures("team")
+def test_hogwild_ends_at_finite_parameters():
+    X, y, _ = exact()
+    coef = np.zeros(300)
+    with fl.threads(4):
+        with pytest.raises(DivergenceError, match="lr was 50"):
+            sgd("half_squared_error", X, y, coef, lr=50, batch_size=1, hogwild=True)
+        assert np.isfinite(coef).all()
+        assert np.abs(coef).max() > 1e100
+        coef[:] = 0.5
+        X.indices[9000] = 300
+        with pytest.raises(ValueError, match="X is not a valid CSR matrix"):
+            sgd("huber", X, y, coef, batch_size=1, hogwild=True)
+    assert (coef == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"X": np.ones((150, 400))}, TypeError, "hogwild needs sparse rows; pass a CSR matrix"),
+        ({"batch_size": 65}, ValueError, "hogwild needs batch_size <= 64, got 65"),
+        ({"l1": 0.1}, ValueError, "hogwild goes without l1"),
+        ({"momentum": 0.9}, ValueError, "hogwild goes without momentum"),
+        ({"average": 0}, ValueError, "hogwild goes without average"),
+        ({"importance_aware": True, "batch_size": 1}, ValueError, "hogwild goes without importance_aware"),
+    ],
+)
+def test_what_hogwild_cannot(change, error, message):
+    X, y = problem()
+    coef = np.full(400, 0.5)
+    with pytest.raises(error, match=message):
+        sgd(**{"loss": "logistic", "X": X, "y": y, "coef": coef, "hogwild": True, **change})
+    assert (coef == 0.5).all()

@@ -43,12 +43,15 @@ static FL_INLINE void fl_add_products(int rows, const real *x, ptrdiff_t step, p
 }
 
 static FL_INLINE void fl_dots(int rows, const real *x, ptrdiff_t step, ptrdiff_t columns, const real *coef,
-                              real intercept, real *scores)
+                              real intercept, ptrdiff_t ahead, real *scores)
 {
     real lanes[FL_TOGETHER][FL_DOT_LANES] = { { 0 } };
     ptrdiff_t j = 0;
-    for (; j + FL_DOT_LANES <= columns; j += FL_DOT_LANES)
+    for (; j + FL_DOT_LANES <= columns; j += FL_DOT_LANES) {
+        for (int r = 1; r < rows; r++)
+            __builtin_prefetch((const char *)(x + r * step + j) + ahead, 0, 2);
         fl_add_products(rows, x + j, step, FL_DOT_LANES, coef + j, lanes);
+    }
     if (j < columns)
         fl_add_products(rows, x + j, step, columns - j, coef + j, lanes);
     for (int r = 0; r < rows; r++)
@@ -60,9 +63,9 @@ static FL_INLINE void fl_forward_rows(const fl_matrix *m, const real *coef, real
     const real *x = m->data;
     ptrdiff_t i = 0;
     for (; i + FL_TOGETHER <= m->rows; i += FL_TOGETHER)
-        fl_dots(FL_TOGETHER, x + i * m->step, m->step, m->columns, coef, intercept, scores + i);
+        fl_dots(FL_TOGETHER, x + i * m->step, m->step, m->columns, coef, intercept, m->ahead, scores + i);
     for (; i < m->rows; i++)
-        fl_dots(1, x + i * m->step, m->step, m->columns, coef, intercept, scores + i);
+        fl_dots(1, x + i * m->step, m->step, m->columns, coef, intercept, m->ahead, scores + i);
 }
 
 /* Adds to columns j to j + n the sum of a few rows times their factors: in the working type, then in doubles.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastloss import linear
+from fastloss._arguments import Array
 from fastloss._core import Descent
 from fastloss._history import Checkpoint
 from fastloss._sources import taken
@@ -16,7 +17,10 @@ TRIALS = 100
 
 
 def automatic_rate(
-    begin: Callable[[Checkpoint], Descent], here: Checkpoint, sample: linear._Model, l2: float, l1: float
+    begin: Callable[[Checkpoint], Descent],
+    here: Checkpoint,
+    sample: linear._Model,
+    penalty: Callable[[Array], float],
 ) -> float:
     """Half of the constant learning rate that brings the objective farthest down, to a factor of 2.
 
@@ -36,10 +40,8 @@ def automatic_rate(
         for _ in range(-(-STEPS // each)):
             if descent.run(seen.X, y, weight, None, seen.rows, np.full(each, lr)):
                 return np.inf
-        coef, intercept = sample.split("parameters", there.parameters, True)
-        with np.errstate(all="ignore"):
-            penalty = l2 / 2 * float(np.vdot(coef, coef)) + l1 * float(np.abs(coef).sum())
-        found = others._sums(coef, intercept)[0] / others.rows + penalty
+        mean = others._sums(*sample.split("parameters", there.parameters, True))[0] / others.rows
+        found = mean + penalty(there.parameters)
         return found if np.isfinite(found) else np.inf
 
     with np.errstate(all="ignore"):

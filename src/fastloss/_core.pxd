@@ -123,7 +123,7 @@ cdef extern from "fastloss.h" nogil:
         Py_ssize_t rows, batch
         const double *rates
         double l2, l1, momentum, clip_norm, intercept_rate
-        int nesterov, fit_intercept
+        int nesterov, fit_intercept, hogwild
         fl_kernel *slope
         double slope_constants[FL_CONSTANTS]
         double limit

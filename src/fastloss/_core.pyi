@@ -317,6 +317,7 @@ class Descent:
         intercept_rate: float,
         limit: float,
         importance_aware: bool,
+        hogwild: bool,
     ) -> None: ...
     def run(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
 
 from fastloss._arguments import Array
@@ -30,7 +31,7 @@ def fit(
 ) -> Solution:
     """Until the loss no longer decreases."""
     schedule = "adaptive" if model.schedule == "auto" else model.schedule
-    options = _options(model, loss) | {
+    options = _options(model) | {
         "schedule": schedule,
         "epochs": int(model.max_iter),
         "tol": float(model.tol),
@@ -42,7 +43,7 @@ def fit(
         "progress": bool(model.verbose),
     }
     for left in reversed(range(RETRIES)):
-        w, b = coef[0].copy(), intercept.copy() if model.fit_intercept else None
+        w, b = _updatable(model, loss, coef, intercept)
         try:
             history = sgd(loss, X, y, w, b, **options)
             break
@@ -79,20 +80,16 @@ def go_on(
             f"schedule={model.schedule!r} needs several epochs; partial_fit takes 'constant', 'invscaling' and 'optimal'"
         )
     inverse = {"schedule": "invscaling", "power_t": 0.25}
-    options = _options(model, loss) | (inverse if model.schedule == "auto" else {"schedule": model.schedule})
+    options = _options(model) | (inverse if model.schedule == "auto" else {"schedule": model.schedule})
     checkpoint: Checkpoint | None = None if before is None else before.checkpoint
-    w, b = coef[0].copy(), intercept.copy() if model.fit_intercept else None
+    w, b = _updatable(model, loss, coef, intercept)
     history = sgd(
         loss, [(X, y, weight)], None, w, b, epochs=1, tol=None, seed=seed, resume=checkpoint, **options
     )
     return _solution(history if before is None else before.extended(history), w, b)
 
 
-def _options(model: Any, loss: Loss[...]) -> dict[str, Any]:
-    if isinstance(loss, RowLoss):
-        raise ValueError(
-            f"{loss.name} has no solver='sgd'; pass multi_class='ovr', loss='logistic', or solver='lbfgs'"
-        )
+def _options(model: Any) -> dict[str, Any]:
     return {
         "lr": model.learning_rate,
         "batch_size": model.batch_size,
@@ -104,8 +101,14 @@ def _options(model: Any, loss: Loss[...]) -> dict[str, Any]:
     }
 
 
+def _updatable(model: Any, loss: Loss[...], coef: Array, intercept: Array) -> tuple[Array, Array | None]:
+    """Copies, of the shapes that `sgd` takes."""
+    rows = coef if isinstance(loss, RowLoss) else coef[0]
+    return rows.copy(), intercept.copy() if model.fit_intercept else None
+
+
 def _solution(history: History, coef: Array, intercept: Array | None) -> Solution:
     if history.interrupted:
         raise KeyboardInterrupt
-    offset = coef[:0] if intercept is None else intercept
-    return Solution(coef[None], offset, history.loss, len(history.loss), history)
+    offset = coef[:0].ravel() if intercept is None else intercept
+    return Solution(np.atleast_2d(coef), offset, history.loss, len(history.loss), history)

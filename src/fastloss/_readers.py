@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -114,9 +114,16 @@ class Csv:
 class Parquet:
     """Columns of numbers, booleans, text or dictionaries."""
 
+    # By default whole columns would be read ahead.
+    options: ClassVar[dict[str, Any]] = {
+        "pre_buffer": False,
+        "buffer_size": 1 << 16,
+        "page_checksum_verification": True,
+    }
+
     def __init__(self, path: Path) -> None:
         self.path, self.parquet = path, required("pyarrow.parquet", "reading Parquet")
-        with reading(path), self.parquet.ParquetFile(path) as file:
+        with reading(path), self.parquet.ParquetFile(path, **self.options) as file:
             self.names = list(file.schema_arrow.names)
             self.bytes = 8 * file.metadata.num_rows * len(self.names)
 
@@ -124,7 +131,7 @@ class Parquet:
         self, numeric: Sequence[str], text: Sequence[str], size: int
     ) -> Iterator[dict[str, Array | Labels]]:
         names = [*numeric, *text]
-        with self.parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 16) as file:
+        with self.parquet.ParquetFile(self.path, **self.options) as file:
             rows = max(1, size // (8 * max(1, len(names))))
             for batch in file.iter_batches(batch_size=rows, columns=names, use_threads=False):
                 yield {

@@ -16,7 +16,8 @@ cdef class Descent:
 
     def __init__(self, Loss loss, ndarray parameters, ndarray working, *, velocity, average, Py_ssize_t average_from,
                  Py_ssize_t steps, Py_ssize_t batch_size, bint fit_intercept, double l2, double l1, double momentum,
-                 bint nesterov, double clip_norm, double intercept_rate, double limit, bint importance_aware):
+                 bint nesterov, double clip_norm, double intercept_rate, double limit, bint importance_aware,
+                 bint hogwild):
         cdef fl_linear_call *model = &self.call.model
         cdef int i
         self.arrays = parameters, working, velocity, average
@@ -35,7 +36,7 @@ cdef class Descent:
         model.interrupted = interrupted
         self.call.batch, self.call.fit_intercept = batch_size, fit_intercept
         self.call.l2, self.call.l1, self.call.clip_norm = l2, l1, clip_norm
-        self.call.intercept_rate = intercept_rate
+        self.call.intercept_rate, self.call.hogwild = intercept_rate, hogwild
         self.call.momentum, self.call.nesterov, self.call.limit = momentum, nesterov, limit
         self.call.steps, self.call.average_from = steps, average_from
         self.call.coef = <double *>cnp.PyArray_DATA(parameters)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -48,10 +48,7 @@ class Stream:
         self.class_weight, self.check = class_weight, check
         self.again = _again(blocks, epochs)
         self.steps = _count_steps(blocks, batch)
-        self.begun = self._read()
-        self.first = [block for block in [next(self.begun, None)] if block is not None]
-        if not self.first:
-            raise ValueError("X has no rows: there is no block, or all are empty")
+        self._begin("X has no rows: there is no block, or all are empty")
         head = self.first[0][1]
         self.sparse, nothing = isinstance(head.X, tuple), np.empty((0, head.columns), head.dtype)
         self.model = linear._kind(loss)(loss, nothing, np.empty(0), None, 0.0, "sum")
@@ -84,10 +81,15 @@ class Stream:
 
     def _epoch(self) -> Iterator[tuple[str, linear._Model]]:
         if not self.first:
-            self.begun = self._read()
-        while self.first:
-            yield self.first.pop()
+            self._begin("an epoch has no rows; X must return a new iterator for each")
+        yield self.first.pop()
         yield from self.begun
+
+    def _begin(self, empty: str) -> None:
+        self.begun = self._read()
+        self.first = list(islice(self.begun, 1))
+        if not self.first:
+            raise ValueError(empty)
 
     def _read(self) -> Iterator[tuple[str, linear._Model]]:
         numbers = count()

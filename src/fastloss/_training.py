@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,9 +30,10 @@ class Training:
         intercept: Array | None,
         held_out: linear._Model | None,
         early_stopping: bool,
+        penalty: Callable[[Array], float],
         report: Report,
     ) -> None:
-        self.report = report
+        self.penalty, self.report = penalty, report
         self.descent, self.checkpoint, self.held_out = descent, checkpoint, held_out
         self.coef, self.intercept, self.early_stopping = coef, intercept, early_stopping
         self.history = History(checkpoint=checkpoint)
@@ -56,6 +57,7 @@ class Training:
 
     def run_epoch(self, pieces: Iterable[Piece], rate: Rates) -> None:
         began, seen = time.perf_counter(), _Seen()
+        first, start = self.descent.steps, self.penalty(self.checkpoint.parameters)
         try:
             for piece in pieces:
                 self._run(piece, rate, seen, began)
@@ -71,7 +73,10 @@ class Training:
             self.failed = True
             raise
         loss = seen.loss / seen.weight
-        self.watched = self.history.validation_loss[-1] if self.early_stopping else loss
+        taken, end = self.descent.steps - first, self.penalty(self.checkpoint.parameters)
+        share = (taken + 1) / (2 * taken)  # as a loss is before its step: of one that is linear in between
+        objective = loss + share * start + (1 - share) * end
+        self.watched = self.history.validation_loss[-1] if self.early_stopping else objective
         if self.early_stopping and self.watched < self.lowest:
             self.lowest, self.kept = self.watched, self.parameters.copy()
             self.history.best_epoch = len(self.history.loss)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import math
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 import fastloss as fl
-from fastloss import _fitting, model_file
+from fastloss import _fitting, _options, model_file
 from fastloss._arguments import Array
 from fastloss._core import Loss, RowLoss
-from fastloss._readers import FORMATS, DataError, required
-from fastloss._schedules import SCHEDULES
+from fastloss._encoding import Encoding
+from fastloss._frames import Source
+from fastloss._prediction_files import WRITERS
+from fastloss._readers import DataError, required
 from fastloss.console import Console
-from fastloss.data import MEMORY, Encoding, Source, batches
+from fastloss.data import batches
 from fastloss.evaluation import Evaluation, _sum
 from fastloss.model_file import Model
 
@@ -83,7 +83,7 @@ def fit(arguments: argparse.Namespace) -> int:
     with _writing(given.output):
         model_file.save(model, given.output)
     if given.plot:
-        _plot(found, given.plot, settings)
+        _plot(found, loss.name, given.plot, settings)
     if found.interrupted:
         note.line(
             f"interrupted after {len(found.training)} {_unit(settings)}s; {given.output} has what was learned until then"
@@ -146,128 +146,17 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def add_to(commands: Any, plain: argparse.ArgumentParser, guarded: Callable[[Any], Any]) -> None:
     """Add the commands to a parser's."""
-    reading = argparse.ArgumentParser(add_help=False)
-    reading.add_argument("data", type=Path, metavar="DATA", help="a file of CSV, Parquet, NPZ or svmlight")
-    reading.add_argument("--format", choices=FORMATS, help="default: by the ending of DATA")
-    reading.add_argument(
-        "--memory", type=_memory, default=MEMORY, metavar="SIZE", help="larger files are streamed; default 1G"
-    )
-    _add_fit(
-        commands.add_parser("fit", parents=[plain, reading], help="train a linear model on a file"), guarded
-    )
-
-    using = argparse.ArgumentParser(add_help=False)
-    using.add_argument("model", type=Path, metavar="MODEL", help="a file that fit has written")
-    apply = commands.add_parser(
-        "predict", parents=[plain, using, reading], help="write a model's predictions"
-    )
-    apply.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help="a file that ends in .csv, .parquet or .npy",
-    )
-    apply.add_argument("--proba", action="store_true", help="the probability of each class")
-    apply.set_defaults(run=guarded(predict))
-
-    score = commands.add_parser(
-        "evaluate", parents=[plain, using, reading], help="mean losses of a model on a file"
-    )
-    score.add_argument(
-        "--loss",
-        type=_loss,
-        nargs="+",
-        metavar="NAME",
-        help="default: the loss that the model was trained by",
-    )
-    score.add_argument("--target", metavar="COLUMN", help="default: the model's")
-    score.add_argument("--weight", metavar="COLUMN", help="the weights of the rows")
-    score.set_defaults(run=guarded(evaluate))
-
-
-def _add_fit(parser: argparse.ArgumentParser, guarded: Callable[[Any], Any]) -> None:
-    add = parser.add_argument
-    add("--loss", type=_loss, required=True, metavar="NAME", help='as in "huber" or "huber(delta=2)"')
-    add("--target", metavar="COLUMN", help="what is predicted; svmlight has its own")
-    add("--weight", metavar="COLUMN", help="the weights of the rows")
-    add("--columns", nargs="+", metavar="COLUMN", help="the columns to learn from; default: all others")
-    add("--exclude", nargs="+", default=(), metavar="COLUMN", help="columns to leave out")
-    add("--categorical", nargs="+", default=(), metavar="COLUMN", help="columns of categories, one-hot")
-    add("--no-scale", action="store_true", help="leave the columns as they are")
-    add("-o", "--output", type=Path, default=Path("model.npz"), metavar="FILE", help="default %(default)s")
-    add("--plot", type=Path, metavar="FILE", help="draw the loss, as in loss.png")
-    add("--validation", type=_between, metavar="FRACTION", help="hold out so large a part of the rows")
-    add("--seed", type=_count, default=0, metavar="N", help="of the order and the validation rows")
-    add("--solver", choices=("lbfgs", "sgd"), help="default: lbfgs in memory, sgd where an option is its own")
-    add("--l2", type=_number, default=0.0, metavar="X", help="the penalty l2 / 2 * ||coef||^2")
-    add("--l1", type=_number, metavar="X", help="sgd: the penalty l1 * ||coef||_1")
-    add("--epochs", type=_positive, metavar="N", help="at most; default 20, of lbfgs 1000 iterations")
-    add("--batch-size", type=_positive, metavar="N", help="sgd: the rows of a step; default 32")
-    add(
-        "--lr",
-        type=_number,
-        metavar="X",
-        help="sgd: the learning rate; default: by the first rows",
-    )
-    add("--schedule", choices=SCHEDULES, help="sgd: how it changes; default cosine")
-    add("--momentum", type=_number, metavar="X", help="sgd: in [0, 1); default 0")
-    add(
-        "--early-stopping",
-        action="store_true",
-        default=None,
-        help="sgd: keep the best on the validation rows",
-    )
-    add("--quiet", action="store_true", help="print errors alone")
-    parser.set_defaults(run=guarded(fit))
+    for name, run, add_options, text in (
+        ("fit", fit, _options.add_fit, "train a linear model on a file"),
+        ("predict", predict, _options.add_predict, "write a model's predictions"),
+        ("evaluate", evaluate, _options.add_evaluate, "mean losses of a model on a file"),
+    ):
+        parser = commands.add_parser(name, parents=[plain], help=text)
+        add_options(parser)
+        parser.set_defaults(run=guarded(run))
 
 
 # ---- arguments ------------------------------------------------------------------------------------------
-
-
-def _loss(text: str) -> Loss[...]:
-    found = re.fullmatch(r"(\w+)\s*(?:\((.*)\))?", text.strip())
-    try:
-        if not found:
-            raise ValueError(f"must be a name, or a name with parameters as in huber(delta=2), got {text!r}")
-        pairs = [part.partition("=") for part in (found[2] or "").split(",") if part.strip()]
-        return fl.get(found[1], **{name.strip(): float(value) for name, _, value in pairs})
-    except (ValueError, TypeError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _memory(text: str) -> int:
-    found = re.fullmatch(r"(\d+)([KMGT]?)B?", text.upper())
-    if not found or not int(found[1]):
-        raise argparse.ArgumentTypeError(f"must be a size as in 512M or 4G, got {text!r}")
-    return int(found[1]) << 10 * " KMGT".index(found[2] or " ")
-
-
-def _parsed(text: str, kind: type, what: str, holds: Callable[[Any], bool]) -> Any:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = math.nan
-    if not holds(value):
-        raise argparse.ArgumentTypeError(f"must be {what}, got {text!r}")
-    return value
-
-
-def _number(text: str) -> float:
-    return float(_parsed(text, float, "a number >= 0", lambda x: 0 <= x < math.inf))
-
-
-def _between(text: str) -> float:
-    return float(_parsed(text, float, "a number strictly between 0 and 1", lambda x: 0 < x < 1))
-
-
-def _positive(text: str) -> int:
-    return int(_parsed(text, int, "a positive integer", lambda x: x > 0))
-
-
-def _count(text: str) -> int:
-    return int(_parsed(text, int, "an integer >= 0", lambda x: x >= 0))
 
 
 def _settings(given: argparse.Namespace, streamed: bool) -> _fitting.Settings:
@@ -372,19 +261,19 @@ def _shown(loss: Loss[...]) -> str:
     return repr(loss).removeprefix("fastloss.").replace(".bind", "")
 
 
-def _plot(found: _fitting.Fit, path: Path, settings: _fitting.Settings) -> None:
+def _plot(found: _fitting.Fit, name: str, path: Path, settings: _fitting.Settings) -> None:
     from matplotlib.figure import Figure
 
     from fastloss._display import LossCurveDisplay
 
     figure = Figure(layout="constrained")
     axes = figure.subplots()
-    for name, values in (("training", found.training), ("validation", found.validation)):
-        if values:
-            line = LossCurveDisplay(values, estimator_name=name).plot(axes).line_
-            line.set_xdata(np.arange(1, len(values) + 1))
-    axes.relim()
-    axes.autoscale_view()
+    LossCurveDisplay(
+        found.training,
+        validation_loss_curve=found.validation or None,
+        epochs=True,
+        estimator_name=name,
+    ).plot(axes)
     axes.set(xlabel=_unit(settings).capitalize(), ylabel="Mean loss")
     with _writing(path), model_file.replacing(path) as file:
         figure.savefig(file, format=path.suffix.lstrip("."))
@@ -414,34 +303,3 @@ def _as_taken(loss: Loss[...], model: Model, scores: Array) -> Array:
     if pointwise:
         return scores if scores.ndim == 1 else scores[:, 1] - scores[:, 0]
     return scores if scores.ndim == 2 else np.stack([-scores / 2, scores / 2], axis=1)
-
-
-def _write_npy(file: IO[bytes], names: Sequence[str], blocks: Iterator[Array]) -> None:
-    np.save(file, np.concatenate(list(blocks)), allow_pickle=False)
-
-
-def _write_table(
-    writer: Callable[[Any, Any], Any],
-) -> Callable[[IO[bytes], Sequence[str], Iterator[Array]], None]:
-    def write(file: IO[bytes], names: Sequence[str], blocks: Iterator[Array]) -> None:
-        pa = required("pyarrow", "writing CSV and Parquet")
-        opened = None
-        for block in blocks:
-            table = pa.table(dict(zip(names, np.atleast_2d(block.T), strict=True)))
-            opened = opened or writer(file, table.schema)
-            opened.write_table(table)
-        if opened is not None:
-            opened.close()
-
-    return write
-
-
-def _csv_writer(file: IO[bytes], schema: Any) -> Any:
-    return required("pyarrow.csv", "writing CSV").CSVWriter(file, schema)
-
-
-def _parquet_writer(file: IO[bytes], schema: Any) -> Any:
-    return required("pyarrow.parquet", "writing Parquet").ParquetWriter(file, schema)
-
-
-WRITERS = {".csv": _write_table(_csv_writer), ".parquet": _write_table(_parquet_writer), ".npy": _write_npy}

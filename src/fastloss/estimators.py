@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastloss._core import Loss, RowLoss
-from fastloss.registry import get, losses
+from fastloss.registry import LOG_ODDS, get, losses
 
 try:
     from scipy.special import log_expit, log_softmax, logsumexp  # type: ignore[import-untyped]
@@ -31,8 +31,6 @@ from fastloss._display import LossCurveDisplay
 __all__ = ["LinearClassifier", "LinearRegressor", "LossCurveDisplay"]
 
 ON_PROBABILITIES = {"binary_cross_entropy": "logistic", "brier": "logistic"}
-# The log odds are this multiple of the optimal score: Friedman, Hastie and Tibshirani (2000) for `exponential`.
-LOG_ODDS = {"logistic": 1, "exponential": 2}
 
 
 def _pointwise(loss: Loss[...] | str) -> Loss[...]:
@@ -215,6 +213,12 @@ class LinearRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
             If a parameter is out of range, a value of `y` lies outside of the loss's domain, or the data are not
             finite; also if the optimisation leaves the scores above -1 that `squared_log_error` needs: then fit
             `squared_error` to ``np.log1p(y)``.
+        fastloss.linear.DivergenceError
+            With 'sgd', if `learning_rate` is too large.
+
+        Notes
+        -----
+        Ctrl-C raises KeyboardInterrupt; the model is then as it was before.
         """
         return self._fit(X, y, sample_weight)
 
@@ -280,9 +284,9 @@ class LinearRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
 
 def _has_probabilities(model: LinearClassifier) -> bool:
     name = _pointwise(model.loss).name
-    if name in LOG_ODDS or name == "softmax_cross_entropy":
+    if name in LOG_ODDS:
         return True
-    raise AttributeError(f"{name} has no probabilities; logistic, exponential and softmax_cross_entropy have")
+    raise AttributeError(f"{name} has no probabilities; {', '.join(LOG_ODDS)} have")
 
 
 class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
@@ -359,6 +363,8 @@ n_iter_no_change, random_state, verbose
     array([[0.5, 0.5]])
     """
 
+    classes_: Array
+
     def __init__(
         self,
         loss: Loss[...] | str = "logistic",
@@ -426,6 +432,12 @@ n_iter_no_change, random_state, verbose
         ------
         ValueError
             If a parameter is out of range, there is one class alone, or the data are not finite.
+        fastloss.linear.DivergenceError
+            With 'sgd', if `learning_rate` is too large.
+
+        Notes
+        -----
+        Ctrl-C raises KeyboardInterrupt; the model is then as it was before.
         """
         return self._fit(X, y, sample_weight)
 
@@ -483,7 +495,8 @@ n_iter_no_change, random_state, verbose
             )
         self._check_parameters()
         going_on = classes is not None
-        X, y, weight = self._check_data(X, y, sample_weight, reset=not (going_on and hasattr(self, "coef_")))
+        begun = going_on and hasattr(self, "coef_")
+        X, y, weight = self._check_data(X, y, sample_weight, reset=not begun)
         check_classification_targets(y)
         labels, codes = np.unique(y, return_inverse=True)
         if classes is None:

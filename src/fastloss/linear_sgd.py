@@ -27,6 +27,8 @@ from fastloss._streams import Blocks, Stream
 from fastloss._training import Plateau, Training
 from fastloss.sgd import updatable
 
+MOST_ROWS_HOGWILD = 64  # of a batch: many rows share columns
+
 __all__ = ["Checkpoint", "DivergenceError", "History", "State", "sgd"]
 
 
@@ -60,6 +62,7 @@ def sgd(
     validation: tuple[ArrayLike, ...] | None = None,
     validation_fraction: float | None = None,
     early_stopping: bool = False,
+    hogwild: bool = False,
     callback: Callable[[State], Any] | None = None,
     resume: Checkpoint | None = None,
     progress: bool = False,
@@ -80,8 +83,9 @@ def sgd(
     Parameters
     ----------
     loss, X, y
-        As in `value_and_grad`, but with `softmax_cross_entropy` the labels are classes from 0 to K - 1. `X` is not copied, however it is shuffled. Scale its columns: steps
-        are as long in one direction as in the other. Where `y` is None, `X` is a stream: see the notes.
+        As in `value_and_grad`, but with `softmax_cross_entropy` the labels are classes from 0 to K - 1. `X` is not
+        copied, however it is shuffled. Scale its columns: steps are as long in one direction as in the other. Where
+        `y` is None, `X` is a stream: see the notes.
     coef : ndarray of float32 or float64, shape (d,), or (K, d) with `softmax_cross_entropy`
         Where to start, and where the result goes. Steps are computed in float64, from scores in the dtype of `X`.
     intercept : ndarray of float32 or float64, shape () or (1,), or (K,), optional
@@ -132,7 +136,7 @@ def sgd(
         seldom, so that its noise outweighs theirs: 0.01 is what scikit-learn takes there.
     tol : float or None, default 1e-4
         The end comes where `n_iter_no_change` epochs in a row have not brought the loss below its lowest value by
-        `tol`: the validation loss with `early_stopping`, else that of training, without penalties. A training loss of
+        `tol`: the validation loss with `early_stopping`, else that of training, with the penalties. A training loss of
         more than twice the first epoch's is no end: it goes on to diverge. None: never.
     n_iter_no_change : int, default 5
     validation : tuple (X, y) or (X, y, sample_weight), optional
@@ -141,6 +145,11 @@ def sgd(
         Or so large a part of the rows, drawn by `seed`, copied, and not used for training.
     early_stopping : bool, default False
         Watch the validation loss, and restore the parameters with the lowest.
+    hogwild : bool, default False
+        All threads take steps at once, on the same parameters and without locks. **The result differs from run to
+        run**: a thread reads what others are about to change, and may write over it; that does little harm where rows
+        seldom share columns. For sparse rows, batches of up to 64, and no `l1`, `momentum`, `average` or
+        `importance_aware`.
     callback : callable, optional
         Called with a `State` behind each epoch; if it returns True, the work ends. An exception of its own passes.
     resume : Checkpoint, optional
@@ -172,27 +181,30 @@ def sgd(
     A stream is a list, or a function that returns an iterator for each epoch, or for one epoch an iterator itself,
     of blocks ``(X, y)`` or ``(X, y, sample_weight)`` with any number of rows. One of them is held at a time, beside
     the rows that did not fill a batch, which begin the next one: without `shuffle`, how the rows are cut into blocks
-    changes no bit of the parameters. Rows are shuffled within their block. Weights are taken as they are, since their
-    mean is not known before: twice the weight is twice the gradient. Not possible are ``class_weight='balanced'``,
-    `validation_fraction` and, unless it is a list or its `rows` says how many there are, ``schedule='cosine'``.
+    changes no bit of the parameters (of sparse rows the last bits alone). Rows are shuffled within their block. Weights
+    are taken as they are, since their mean is not known before: twice the weight is twice the gradient. Not possible
+    are ``class_weight='balanced'``, `validation_fraction` and, unless it is a list or its `rows` says how many there
+    are, ``schedule='cosine'``.
 
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
     ``history.interrupted`` says so.
 
     Threads share the rows of a batch where these take more than some 32 kB: 256 rows of 100 columns, not 32. Sparse rows
-    stay on one thread. The bits depend on neither the number of threads nor, among SIMD levels with fused multiply-add,
-    the level.
+    stay on one thread, but for `hogwild`. Without it the bits depend on neither the number of threads nor, among SIMD
+    levels with fused multiply-add, the level.
 
     A step on sparse rows costs their elements, not d: what the penalties and the average do to the other columns is
-    caught up on when they are next read, at the latest behind the epoch. That has no short form, and costs d a step,
-    with momentum, with `importance_aware`, with `average` and `l1` together, and where ``lr * l2 >= 1``; and is not worth
-    it where a batch has as many elements as there are columns. The steps are the same either way, to rounding.
+    caught up on when they are next read, at the latest behind the epoch or the block of a stream. That has no short
+    form, and costs d a step, with `momentum`, with `importance_aware`, with `average` and `l1` together, and where ``lr *
+    l2 >= 1``; and is not worth it with more rows in a batch than a 16th of the columns. The steps are the same either
+    way, to rounding.
 
     References
     ----------
     Bottou, L., Curtis, F. E. & Nocedal, J. (2018). Optimization methods for large-scale machine learning. SIAM
-    Review 60. Langford, J., Li, L. & Zhang, T. (2009). Sparse online learning via truncated gradient. JMLR 10. Polyak,
-    B. T. & Juditsky, A. B. (1992). Acceleration of stochastic approximation by averaging. SIAM J.
+    Review 60. Langford, J., Li, L. & Zhang, T. (2009). Sparse online learning via truncated gradient. JMLR 10. Niu, F.,
+    Recht, B., Re, C. & Wright, S. J. (2011). Hogwild: a lock-free approach to parallelizing stochastic gradient
+    descent. NIPS 24. Polyak, B. T. & Juditsky, A. B. (1992). Acceleration of stochastic approximation by averaging. SIAM J.
     Control Optim. 30. Karampatziakis, N. & Langford, J. (2011). Online importance weight aware updates. UAI.
 
     Examples
@@ -230,7 +242,15 @@ def sgd(
     if importance_aware and (batch != 1 or momentum):
         raise ValueError("importance_aware needs batch_size=1 and no momentum")
 
-    check = partial(_check_updatable, coef, intercept, importance_aware)
+    if hogwild:
+        _check_hogwild(
+            batch,
+            l1=l1,
+            momentum=momentum,
+            average=average_from is not None,
+            importance_aware=importance_aware,
+        )
+    check = partial(_check_model, coef, intercept, importance_aware, hogwild)
     here = _checkpoint(resume, coef, intercept, seed).resumed(momentum > 0, average_from is not None)
     data: Memory | Stream
     if y is None:
@@ -259,15 +279,17 @@ def sgd(
         momentum=float(momentum),
         nesterov=bool(nesterov),
         importance_aware=bool(importance_aware),
+        hogwild=bool(hogwild),
         clip_norm=np.inf if clip_norm is None else positive(clip_norm=clip_norm),
         intercept_rate=nonnegative(intercept_lr=intercept_lr),
         limit=_limit(model.dtype, coef, intercept),
     )
+    penalty = partial(_penalty, model, l2, l1)
     if isinstance(lr, str):
         if lr != "auto":
             raise ValueError(f"lr must be a number, a function of the step or 'auto', got {lr!r}")
         if here.lr is None:
-            here.lr = automatic_rate(begin, here, data.sample(ROWS), l2, l1)
+            here.lr = automatic_rate(begin, here, data.sample(ROWS), penalty)
         lr = here.lr
     rate = rates(
         lr,
@@ -279,7 +301,7 @@ def sgd(
         penalty=l1 + l2,
     )
     with progress_bar(progress, epochs) as report:
-        training = Training(begin(here), here, coef, intercept, held_out, early_stopping, report)
+        training = Training(begin(here), here, coef, intercept, held_out, early_stopping, penalty, report)
         history = training.history
         try:
             for epoch in range(epochs):
@@ -312,6 +334,12 @@ def _descent(model: linear._Model, here: Checkpoint, **options: Any) -> Descent:
     )
 
 
+def _penalty(model: linear._Model, l2: float, l1: float, parameters: Array) -> float:
+    coef, _ = model.split("parameters", parameters, True)
+    with np.errstate(all="ignore"):
+        return l2 / 2 * float(np.vdot(coef, coef)) + l1 * float(np.abs(coef).sum())
+
+
 def _whole(name: str, value: Any, least: int = 1) -> int:
     try:
         number = operator.index(value)
@@ -328,10 +356,22 @@ def _limit(dtype: np.dtype[Any], *arrays: Array | None) -> float:
     return min(float(np.finfo(dtype).max) for dtype in dtypes)
 
 
-def _check_updatable(coef: Any, intercept: Any, importance_aware: bool, model: linear._Model) -> None:
+def _check_hogwild(batch: int, **absent: Any) -> None:
+    if batch > MOST_ROWS_HOGWILD:
+        raise ValueError(f"hogwild needs batch_size <= {MOST_ROWS_HOGWILD}, got {batch}")
+    for name, value in absent.items():
+        if value:
+            raise ValueError(f"hogwild goes without {name}; leave one of them out")
+
+
+def _check_model(
+    coef: Any, intercept: Any, importance_aware: bool, hogwild: bool, model: linear._Model
+) -> None:
     model.check_start(
         updatable("coef", coef), None if intercept is None else updatable("intercept", intercept)
     )
+    if hogwild and not isinstance(model.X, tuple):
+        raise TypeError("hogwild needs sparse rows; pass a CSR matrix, or leave hogwild out")
     if importance_aware and isinstance(model.loss, RowLoss):
         raise ValueError(
             f"importance_aware is for pointwise losses; {model.loss.name} has several scores a row"

@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 
 from fastloss._arguments import Array
 from fastloss._core import Loss
+from fastloss._encoding import Encoding, Frame
 from fastloss._readers import DAMAGE
 from fastloss._version import __version__
-from fastloss.data import Encoding, Frame
-from fastloss.registry import get
+from fastloss.registry import LOG_ODDS, get
 
 FORMAT = 1
-# The log odds are this multiple of the optimal score: Friedman, Hastie and Tibshirani (2000) for `exponential`.
-LOG_ODDS = {"logistic": 1, "exponential": 2, "softmax_cross_entropy": 1}
 
 
 @dataclass(frozen=True)

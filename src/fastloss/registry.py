@@ -15,6 +15,9 @@ P = ParamSpec("P")
 Constants = tuple[float, ...]
 
 registered: dict[str, Loss[...]] = {}
+# The losses that have probabilities: log odds are this multiple of the optimal score. Friedman, Hastie and Tibshirani
+# (2000) for `exponential`.
+LOG_ODDS = {"logistic": 1, "exponential": 2, "softmax_cross_entropy": 1}
 
 
 def pointwise(declaration: Callable[P, Constants]) -> Loss[P]:
