@@ -400,7 +400,8 @@ static ptrdiff_t longest_row(const fl_linear_call *model)
 int fl_steps_are_lazy(const fl_steps_call *call)
 {
     const fl_linear_call *model = &call->model;
-    if (!model->starts || call->scores > 1 || call->velocity || (call->average && call->l1 > 0))
+    if (!model->starts || !call->rows || call->row_kernel || call->velocity ||
+        (call->average && call->l1 > 0))
         return 0;
     for (ptrdiff_t b = 0; b * call->batch < call->rows; b++)
         if (!(call->rates[b] * call->l2 < 1)) /* a step that turns the sign */
@@ -426,11 +427,12 @@ static void plan(lazy_job *job, ptrdiff_t batches)
 int fl_run_lazy_steps(fl_steps_call *call)
 {
     const fl_linear_call *model = &call->model;
-    const ptrdiff_t columns = model->columns, batches = (call->rows + call->batch - 1) / call->batch;
-    lazy_job job = { .call = call, .per_task = call->batch < TASK_ROWS ? TASK_ROWS / call->batch : 1 };
+    const ptrdiff_t columns = model->columns, batch = call->batch < call->rows ? call->batch : call->rows;
+    const ptrdiff_t batches = (call->rows + batch - 1) / batch;
+    lazy_job job = { .call = call, .per_task = batch < TASK_ROWS ? TASK_ROWS / batch : 1 };
     const ptrdiff_t tasks = (batches + job.per_task - 1) / job.per_task, row = longest_row(model);
-    job.most = (row < columns / call->batch ? row * call->batch : columns) + 1;
-    job.margin = whole_lines((size_t)(call->batch + FL_LANES) * model->real_bytes);
+    job.most = (row < columns / batch ? row * batch : columns) + 1;
+    job.margin = whole_lines((size_t)(batch + FL_LANES) * model->real_bytes);
     job.room = MARGINS * job.margin + whole_lines((3 * job.most + FL_LANES + columns) * sizeof(double));
     const size_t starts = whole_lines(tasks * sizeof(stand)),
                  per_column = whole_lines(columns * sizeof(double));
@@ -447,7 +449,9 @@ int fl_run_lazy_steps(fl_steps_call *call)
     job.rooms = (char *)job.starts + starts + 2 * per_column;
 
     fl_total loss = { 0, 0 };
+    fl_watch watch = fl_watch_start();
     int status = 0;
+    watch.every = 1; /* the batches up to where all columns are settled may not take long enough for a look */
     call->largest = call->norm = 0;
     call->odd = 0;
     while (job.first < batches && !status) {
@@ -469,6 +473,8 @@ int fl_run_lazy_steps(fl_steps_call *call)
         settle(&job);
         loss = fl_total_add(loss, (fl_total){ sum, 0 });
         job.first = job.end;
+        if (!status && fl_watch_interrupted(&watch, model->interrupted))
+            status = FL_INTERRUPTED;
     }
     for (ptrdiff_t j = 0; j < columns; j++)
         put_real(model->real_bytes, call->working, j, call->coef[j]);

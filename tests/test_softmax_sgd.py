@@ -88,6 +88,19 @@ def test_options(options):
     check(fit(X, y, sample_weight=weight, **options), wanted)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_one_class_has_no_gradient(sparse):
+    X = np.zeros((50, 300))
+    X[:, ::100] = 1
+    if sparse:
+        X = pytest.importorskip("scipy.sparse").csr_array(X)
+    fit(*problem())  # memory that is used again is not 0
+    history, coef, intercept = fit(X, np.zeros(50, int), 1)
+    np.testing.assert_array_equal(coef, np.linspace(-1, 1, 300)[None])
+    assert intercept == 0
+    assert history.loss == history.grad_norm == [0, 0, 0]
+
+
 def test_without_intercepts_and_with_smoothed_labels():
     X, y = problem()
     _, coef, _ = fit(X, y, with_intercept=False)

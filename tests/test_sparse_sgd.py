@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import numpy as np
 import pytest
 from processes import run
@@ -164,6 +167,39 @@ def test_a_label_outside_of_the_domain_and_a_column_that_is_not_there():
         with pytest.raises(ValueError, match="X is not a valid CSR matrix"):
             sgd("logistic", X, y, coef, batch_size=2, shuffle=None, **PENALTIES)
         assert (coef == 0.1).all()
+
+
+@pytest.mark.parametrize("shuffle", [None, "rows", "blocks"])
+@pytest.mark.parametrize("batch", [10**10, sys.maxsize])
+def test_a_batch_of_more_rows_than_there_are(batch, shuffle):
+    X, y = sparse.csr_array((3000, 10)), np.arange(3000) / 1000
+    wanted, seen = reference(
+        "half_squared_error", X.toarray(), y, lambda t: 0.1, batch=3000, start=1.0, l2=0.3
+    )
+    got = fit("half_squared_error", X, y, lr=0.1, batch_size=batch, start=1.0, l2=0.3, shuffle=shuffle)
+    check(got, wanted, seen)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends signals as Unix does")
+def test_ctrl_c_among_steps_that_settle_all_columns_again_and_again():
+    code = """
+import signal
+import numpy as np
+from scipy.sparse import csr_array
+import fastloss as fl
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+rows = 20_000
+X = csr_array((np.ones(rows), np.zeros(rows, int), np.arange(rows + 1)), shape=(rows, 100_000))
+
+def rate(t):
+    if t == rows - 1:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)  # in the epoch, which takes longer
+    return 0.999
+
+history = fl.linear.sgd("huber", X, np.zeros(rows), np.ones(100_000), lr=rate, l2=1.0, batch_size=1, epochs=1, tol=None)
+assert history.interrupted and history.steps < rows, history.steps
+"""
+    run(code)
 
 
 @pytest.mark.parametrize("hogwild", [False, True])

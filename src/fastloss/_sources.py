@@ -113,7 +113,7 @@ class Orders:
         if self.shuffle == "rows":
             return rng.permutation(rows)
         starts = rng.permutation(-(-rows // self.block)) * self.block
-        within = rng.permutation(self.block) if self.within else np.arange(self.block)
+        within = rng.permutation(self.block) if self.within else np.arange(min(self.block, rows))
         order: Array = np.add.outer(starts, within).ravel()
         return order if rows % self.block == 0 else order[order < rows]
 
