@@ -8,27 +8,18 @@
 #include "sparse_steps.h"
 
 #include "flow.h"
-#include "linear.h"
 #include "measure.h"
+#include "sparse_batch.h"
 #include "team.h"
 
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-
-#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 enum {
-    TASK_ROWS = 256, /* about: the steps of a task go on on one thread */
-    DOT_LANES = 4,
+    TASK_ROWS = 256,   /* about: the steps of a task go on on one thread */
     ROW_ELEMENTS = 16, /* that a row is taken to have, where this decides: however a stream is cut */
-    AHEAD = 4,         /* rows, that are fetched before they are read */
 };
 #define SMALLEST_SCALE 0x1p-20 /* then all columns are brought up to date, and it is 1 again */
-
-/* What there is one of per row of a batch: padded to whole groups of lanes. */
-typedef enum { LABELS, WEIGHTS, SCORES, GRADS, MARGINS } margin;
 
 /* Where the columns stand that no step touches. */
 typedef struct {
@@ -51,23 +42,11 @@ typedef struct {
 
 /* One worker's memory. */
 typedef struct {
-    double *sums, *grads, *moved;
-    ptrdiff_t *columns;
-    char *margins[MARGINS];
-    int rises;            /* the last row's columns */
+    sparse_room rows;
+    double *moved;        /* parameters */
     double norm, largest; /* of the last gradient; the largest component of any */
     ptrdiff_t odd;        /* numbers that are not finite */
 } lazy_room;
-
-/* Threads may read and write the same number at once. Where there is one thread, these are plain. */
-static ALWAYS_INLINE double get(const double *x)
-{
-    double value;
-    __atomic_load(x, &value, __ATOMIC_RELAXED);
-    return value;
-}
-
-static ALWAYS_INLINE void set(double *x, double value) { __atomic_store(x, &value, __ATOMIC_RELAXED); }
 
 /* ---- columns that are not touched -------------------------------------------------------------- */
 
@@ -123,184 +102,35 @@ static void settle(lazy_job *job)
 
 /* ---- one step ---------------------------------------------------------------------------------- */
 
-/* Arrays of float or double, int32 or int64, by the size of an element. */
-static ALWAYS_INLINE double real_at(int size, const void *x, ptrdiff_t i)
-{
-    return size == 4 ? (double)((const float *)x)[i] : ((const double *)x)[i];
-}
-
-static ALWAYS_INLINE void put_real(int size, void *x, ptrdiff_t i, double value)
-{
-    if (size == 4)
-        ((float *)x)[i] = (float)value;
-    else
-        ((double *)x)[i] = value;
-}
-
-static ALWAYS_INLINE ptrdiff_t index_at(int size, const void *x, ptrdiff_t i)
-{
-    return size == 4 ? (ptrdiff_t)((const int32_t *)x)[i] : (ptrdiff_t)((const int64_t *)x)[i];
-}
-
-static ptrdiff_t row_at(const fl_steps_call *call, ptrdiff_t i) { return call->order ? call->order[i] : i; }
-
-/* Where a row's elements are; none where its starts are wrong. */
-typedef struct {
-    ptrdiff_t start, end;
-} span;
-
-static ALWAYS_INLINE span span_of(const fl_linear_call *model, int index, ptrdiff_t row)
-{
-    const span s = { index_at(index, model->starts, row), index_at(index, model->starts, row + 1) };
-    return s.start < 0 || s.start > s.end || s.end > model->stored ? (span){ 0, 0 } : s;
-}
-
-/* Rows lie anywhere: what is about one that comes later, and what it holds, where it comes soon. */
-static ALWAYS_INLINE void fetch(const fl_steps_call *call, int real, int index, ptrdiff_t i)
-{
-    const fl_linear_call *model = &call->model;
-    if (i + 2 * AHEAD >= call->rows)
-        return;
-    const ptrdiff_t later = row_at(call, i + 2 * AHEAD);
-    const span soon = span_of(model, index, row_at(call, i + AHEAD));
-    __builtin_prefetch((const char *)model->starts + later * index, 0, 2);
-    __builtin_prefetch(model->y.data + later * real, 0, 2);
-    for (ptrdiff_t k = soon.start; k < soon.end; k += 64 / index)
-        __builtin_prefetch((const char *)model->indices + k * index, 0, 2);
-    for (ptrdiff_t k = soon.start; k < soon.end; k += 64 / real)
-        __builtin_prefetch(model->X.data + k * real, 0, 2);
-}
-
-/* Whether the row names columns that there are, in rising order: none twice. */
-static ALWAYS_INLINE int rises(const fl_linear_call *model, int index, ptrdiff_t row)
-{
-    const span s = span_of(model, index, row);
-    int falls = 0;
-    if (s.start == s.end || index_at(index, model->indices, s.start) < 0 ||
-        index_at(index, model->indices, s.end - 1) >= model->columns)
-        return 0;
-    for (ptrdiff_t k = s.start + 1; k < s.end; k++)
-        falls |= index_at(index, model->indices, k - 1) >= index_at(index, model->indices, k);
-    return !falls;
-}
-
-static ALWAYS_INLINE double score(const fl_linear_call *model, int real, int index, span s, const double *v)
-{
-    ptrdiff_t k = s.start;
-    double lanes[DOT_LANES] = { 0 };
-    for (; k + DOT_LANES <= s.end; k += DOT_LANES)
-#pragma GCC unroll 4 /* or the sums go through memory */
-        for (int l = 0; l < DOT_LANES; l++)
-            lanes[l] += real_at(real, model->X.data, k + l) * get(v + index_at(index, model->indices, k + l));
-    for (; k < s.end; k++)
-        lanes[0] += real_at(real, model->X.data, k) * get(v + index_at(index, model->indices, k));
-    return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
-}
-
-/* The losses and their derivatives, of n rows from `first` on. Returns a status. */
-static ALWAYS_INLINE int score_rows(lazy_job *job, lazy_room *room, const stand *s, int real, int index,
-                                    ptrdiff_t first, ptrdiff_t n, double *loss)
-{
-    const fl_steps_call *call = job->call;
-    const fl_linear_call *model = &call->model;
-    const ptrdiff_t padded = (n + FL_LANES - 1) / FL_LANES * FL_LANES;
-    const double intercept = get(call->coef + model->columns);
-    char *const *margins = room->margins;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const ptrdiff_t row = row_at(call, first + i);
-        room->rises = rises(model, index, row);
-        if (!room->rises && !fl_rows_are_inside(model, row, 1))
-            return FL_BAD_INDEX;
-        fetch(call, real, index, first + i);
-        const span at = span_of(model, index, row);
-        for (ptrdiff_t k = at.start; k < at.end && job->cuts; k++)
-            catch_up(job, s, index_at(index, model->indices, k));
-        put_real(real, margins[SCORES], i, s->scale * score(model, real, index, at, call->coef) + intercept);
-        put_real(real, margins[LABELS], i, real_at(real, model->y.data, row));
-        put_real(real, margins[WEIGHTS], i, model->weight.data ? real_at(real, model->weight.data, row) : 1);
-    }
-    for (ptrdiff_t i = n; i < padded; i++) {
-        put_real(real, margins[SCORES], i, 0);
-        put_real(real, margins[LABELS], i, real_at(real, margins[LABELS], n - 1));
-        put_real(real, margins[WEIGHTS], i, 0);
-    }
-    for (ptrdiff_t i = 0; i < padded; i += FL_BLOCK) {
-        const void *in[FL_INPUTS] = { margins[LABELS] + i * real, margins[SCORES] + i * real,
-                                      margins[WEIGHTS] + i * real };
-        void *out[FL_OUTPUTS] = { margins[GRADS] + i * real, NULL };
-        double sum;
-        if (model->kernel(padded - i < FL_BLOCK ? padded - i : FL_BLOCK, in, FL_LANES, 0, out,
-                          model->constants, 1, &sum))
-            return FL_VIOLATED;
-        *loss += sum;
-    }
-    return 0;
-}
-
-/* The columns where X'g is not 0, and what it is there. Returns their number; behind them there is the sum
- * of g. */
-static ALWAYS_INLINE ptrdiff_t add_rows(const lazy_job *job, const lazy_room *room, int real, int index,
-                                        ptrdiff_t first, ptrdiff_t n)
-{
-    const fl_linear_call *model = &job->call->model;
-    const int alone = n == 1 && room->rises; /* no sums are needed */
-    double all = 0;
-    ptrdiff_t found = 0;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const span at = span_of(model, index, row_at(job->call, first + i));
-        const double g = real_at(real, room->margins[GRADS], i);
-        all += g;
-        if (alone)
-            for (; found < at.end - at.start && g != 0; found++) {
-                room->columns[found] = index_at(index, model->indices, at.start + found);
-                room->grads[found] = g * real_at(real, model->X.data, at.start + found);
-            }
-        else
-            for (ptrdiff_t k = at.start; k < at.end && g != 0; k++)
-                room->sums[index_at(index, model->indices, k)] += g * real_at(real, model->X.data, k);
-    }
-    for (ptrdiff_t i = 0; i < n && !alone; i++) {
-        const span at = span_of(model, index, row_at(job->call, first + i));
-        for (ptrdiff_t k = at.start; k < at.end; k++) {
-            const ptrdiff_t j = index_at(index, model->indices, k);
-            room->columns[found] = j;
-            room->grads[found] = room->sums[j];
-            found += room->sums[j] != 0;
-            room->sums[j] = 0;
-        }
-    }
-    memset(room->grads + found, 0, FL_LANES * sizeof(double));
-    room->grads[found] = job->call->fit_intercept ? all : 0;
-    return found;
-}
-
 /* From the gradient at `found` columns and, last, of the intercept. A step that is not finite is not taken.
  */
 static int move(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t found, ptrdiff_t batch, ptrdiff_t n,
                 double loss)
 {
     fl_steps_call *call = job->call;
-    double *v = call->coef, *intercept = v + call->model.columns, *moved = room->moved;
-    const fl_extent g = fl_measure(room->grads, found + 1, 1 / (double)n);
+    const ptrdiff_t *columns = room->rows.columns;
+    double *v = call->coef, *intercept = v + call->model.columns, *moved = room->moved,
+           *grads = room->rows.grads;
+    const fl_extent g = fl_measure(grads, found + 1, 1 / (double)n);
     const double clip = g.norm > call->clip_norm ? call->clip_norm / g.norm : 1;
     const double rate = clip * call->rates[batch],
                  scaled = rate / (s->scale * (1 - call->rates[batch] * call->l2));
     room->norm = g.norm;
     room->largest = g.largest > room->largest ? g.largest : room->largest;
     if (!g.finite || !(fabs(loss) <= DBL_MAX)) {
-        room->odd = fl_count_odd(room->grads, found + 1, DBL_MAX) + fl_count_odd(&loss, 1, DBL_MAX);
+        room->odd = fl_count_odd(grads, found + 1, DBL_MAX) + fl_count_odd(&loss, 1, DBL_MAX);
         return FL_DIVERGED;
     }
     for (ptrdiff_t i = 0; i < found; i++)
-        moved[i] = get(v + room->columns[i]) - scaled * room->grads[i];
-    moved[found] = get(intercept) - call->intercept_rate * rate * room->grads[found];
+        moved[i] = get(v + columns[i]) - scaled * grads[i];
+    moved[found] = get(intercept) - call->intercept_rate * rate * grads[found];
     room->odd = fl_count_odd(moved, found + 1, call->limit);
     if (room->odd)
         return FL_DIVERGED;
     for (ptrdiff_t i = 0; i < found && job->past; i++)
-        job->past[room->columns[i]] += s->mass * (moved[i] - v[room->columns[i]]);
+        job->past[columns[i]] += s->mass * (moved[i] - v[columns[i]]);
     for (ptrdiff_t i = 0; i < found; i++)
-        set(v + room->columns[i], moved[i]);
+        set(v + columns[i], moved[i]);
     set(intercept, moved[found]);
     if (is_averaged(job, batch))
         job->intercepts += moved[found];
@@ -313,18 +143,24 @@ static ALWAYS_INLINE int take_step(lazy_job *job, lazy_room *room, const stand *
     const fl_steps_call *call = job->call;
     const ptrdiff_t first = batch * call->batch, left = call->rows - first;
     const ptrdiff_t n = left < call->batch ? left : call->batch;
-    const int status = score_rows(job, room, s, real, index, first, n, loss);
-    if (status)
-        return status;
-    char *const *margins = room->margins;
+    char *const *margins = room->rows.margins;
+    if (!open_rows(call, &room->rows, real, index, first, n))
+        return FL_BAD_INDEX;
+    for (ptrdiff_t i = first; i < first + n && job->cuts; i++) {
+        const span at = span_of(&call->model, index, row_at(call, i));
+        for (ptrdiff_t k = at.start; k < at.end; k++)
+            catch_up(job, s, index_at(index, call->model.indices, k));
+    }
+    if (score_rows(call, &room->rows, s->scale, real, index, first, n, loss))
+        return FL_VIOLATED;
     const double plain = call->slope ? real_at(real, margins[GRADS], 0) : 0;
     if (plain != 0)
         put_real(real, margins[GRADS], 0, 1); /* then the sums will be the row */
-    const ptrdiff_t found = add_rows(job, room, real, index, first, n);
+    const ptrdiff_t found = add_rows(call, &room->rows, real, index, first, n);
     if (plain != 0)
         fl_scale_row(call, call->rates[batch], plain, real_at(real, margins[LABELS], 0),
                      real_at(real, margins[WEIGHTS], 0), real_at(real, margins[SCORES], 0), found,
-                     room->grads);
+                     room->rows.grads);
     return move(job, room, s, found, batch, n, *loss);
 }
 
@@ -343,11 +179,11 @@ static lazy_room room_at(const lazy_job *job, char *memory)
 {
     lazy_room room = { .largest = 0 };
     for (int i = 0; i < MARGINS; i++)
-        room.margins[i] = memory + i * job->margin;
-    room.grads = (double *)(memory + MARGINS * job->margin);
-    room.moved = room.grads + job->most + FL_LANES;
-    room.columns = (ptrdiff_t *)(room.moved + job->most);
-    room.sums = (double *)(room.columns + job->most);
+        room.rows.margins[i] = memory + i * job->margin;
+    room.rows.grads = (double *)(memory + MARGINS * job->margin);
+    room.moved = room.rows.grads + job->most + FL_LANES;
+    room.rows.columns = (ptrdiff_t *)(room.moved + job->most);
+    room.rows.sums = (double *)(room.rows.columns + job->most);
     return room;
 }
 
