@@ -104,7 +104,7 @@ def seconds_until_near(learn: Learner, X: Any, y: Any, objective: Any, target: f
 
 def contestants() -> Iterator[tuple[str, Callable[[], Learner]]]:
     """Small grids, of which each side gets its best."""
-    for lr, batch in product((0.5, 1.0, 2.0), (64, 256, 1024)):
+    for lr, batch in product((0.5, 1.0, 2.0, 4.0), (64, 256, 1024)):
         yield f"sgd lr={lr} batch_size={batch}", lambda lr=lr, batch=batch: sgd_learner(lr, batch)
     rates: list[dict[str, Any]] = [{"learning_rate": "optimal"}]
     rates += [{"learning_rate": "constant", "eta0": eta} for eta in (0.001, 0.01, 0.1)]

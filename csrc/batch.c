@@ -192,21 +192,6 @@ static void put_real(char *to, ptrdiff_t size, double x)
         *(float *)to = (float)x;
 }
 
-/* Of an importance-aware step the row, and 1, becomes what the step multiplies by the rate. */
-static void scale_row(const fl_steps_call *call, double rate, double plain, const desk *at, double *row)
-{
-    const ptrdiff_t size = call->model.real_bytes, columns = call->model.columns;
-    const double score = real_at(at->scores, size);
-    double square = call->fit_intercept ? call->intercept_rate : 0;
-    for (ptrdiff_t j = 0; j < columns; j++)
-        square += row[j] * row[j];
-    const double speed = rate * square, time = speed * real_at(at->weights, size);
-    const double end = fl_flow(call->slope, call->slope_constants, real_at(at->labels, size), score, time);
-    const double g = time == 0 ? plain : (score - end) / speed;
-    for (ptrdiff_t j = 0; j <= columns; j++)
-        row[j] *= g;
-}
-
 /* Adds the rows' X'g to the sums, and the sum of their losses to *total. Returns a status. */
 static int add_block(const fl_batches *b, const desk *at, ptrdiff_t start, ptrdiff_t n, ptrdiff_t next,
                      double *sums, double *total)
@@ -240,7 +225,8 @@ static int add_block(const fl_batches *b, const desk *at, ptrdiff_t start, ptrdi
                                        sums + s * (columns + 1));
     }
     if (plain != 0)
-        scale_row(call, call->rates[start], plain, at, sums);
+        fl_scale_row(call, call->rates[start], plain, real_at(at->labels, size), real_at(at->weights, size),
+                     real_at(at->scores, size), columns, sums);
     return 0;
 }
 

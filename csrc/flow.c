@@ -78,3 +78,16 @@ double fl_flow(fl_kernel *kernel, const double *constants, double y, double scor
     }
     return s;
 }
+
+void fl_scale_row(const fl_steps_call *call, double rate, double plain, double y, double weight, double score,
+                  ptrdiff_t n, double *row)
+{
+    double square = call->fit_intercept ? call->intercept_rate : 0;
+    for (ptrdiff_t j = 0; j < n; j++)
+        square += row[j] * row[j];
+    const double speed = rate * square, time = speed * weight;
+    const double end = fl_flow(call->slope, call->slope_constants, y, score, time);
+    const double g = time == 0 ? plain : (score - end) / speed;
+    for (ptrdiff_t j = 0; j <= n; j++)
+        row[j] *= g;
+}

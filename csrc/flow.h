@@ -9,4 +9,9 @@
  * of the loss. `slope` is a gradient in doubles. */
 double fl_flow(fl_kernel *slope, const double *constants, double y, double score, double time);
 
+/* Of an importance-aware step on one row: its n numbers and, behind them, 1 for the intercept, or 0, become
+ * what the step multiplies by the rate. `plain` is the derivative of its loss, times the weight. */
+void fl_scale_row(const fl_steps_call *call, double rate, double plain, double y, double weight, double score,
+                  ptrdiff_t n, double *row);
+
 #endif

@@ -7,6 +7,7 @@
  * another has just written. Niu, Recht, Re & Wright (2011). */
 #include "sparse_steps.h"
 
+#include "flow.h"
 #include "linear.h"
 #include "measure.h"
 #include "team.h"
@@ -314,7 +315,18 @@ static ALWAYS_INLINE int take_step(lazy_job *job, lazy_room *room, const stand *
     const ptrdiff_t first = batch * call->batch, left = call->rows - first;
     const ptrdiff_t n = left < call->batch ? left : call->batch;
     const int status = score_rows(job, room, s, real, index, first, n, loss);
-    return status ? status : move(job, room, s, add_rows(job, room, real, index, first, n), batch, n, *loss);
+    if (status)
+        return status;
+    char *const *margins = room->margins;
+    const double plain = call->slope ? real_at(real, margins[GRADS], 0) : 0;
+    if (plain != 0)
+        put_real(real, margins[GRADS], 0, 1); /* then the sums will be the row */
+    const ptrdiff_t found = add_rows(job, room, real, index, first, n);
+    if (plain != 0)
+        fl_scale_row(call, call->rates[batch], plain, real_at(real, margins[LABELS], 0),
+                     real_at(real, margins[WEIGHTS], 0), real_at(real, margins[SCORES], 0), found,
+                     room->grads);
+    return move(job, room, s, found, batch, n, *loss);
 }
 
 /* ---- an epoch ---------------------------------------------------------------------------------- */
@@ -396,7 +408,7 @@ static ptrdiff_t longest_row(const fl_linear_call *model)
 int fl_steps_are_lazy(const fl_steps_call *call)
 {
     const fl_linear_call *model = &call->model;
-    if (!model->starts || !call->rows || call->row_kernel || call->slope || call->velocity ||
+    if (!model->starts || !call->rows || call->row_kernel || call->velocity ||
         (call->average && call->l1 > 0))
         return 0;
     for (ptrdiff_t b = 0; b * call->batch < call->rows; b++)

@@ -227,6 +227,25 @@ def test_automatic_rates_of_every_loss(loss):
     assert value <= fl.linear.value_and_grad(loss, X, y, np.zeros(3), start)[0]
 
 
+@pytest.mark.parametrize("rows", [20, 300, 5000])
+@pytest.mark.parametrize("at", [0, 7, -2])
+def test_automatic_rates_leave_errors_to_the_training(rows, at):
+    X, y = problem(rows)
+    y[at] = 3
+    with pytest.raises(ValueError, match=rf"y_true must lie in \[0, 1\].*at index {at % rows}$"):
+        fit("logistic", X, y, lr="auto")
+    with pytest.raises(ValueError, match=rf"y_true must lie in \[0, 1\].*at index {at % rows}$"):
+        fit("logistic", X, y, lr="auto", batch_size=1, epochs=1)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_automatic_rates_of_few_rows_are_bounded(rows):
+    """They are separable: the larger the rate, the lower the loss."""
+    X, y = problem(rows)
+    rate = fit("logistic", X, y, lr="auto", epochs=1)[0].learning_rate[0]
+    assert rate <= 1 / (np.trace(X.T @ X) / rows / 7 / 4)
+
+
 def test_automatic_rates_go_on():
     X, y = problem()
     first, coef, intercept = fit("logistic", X, y, lr="auto")

@@ -95,6 +95,18 @@ def test_orders_and_kinds_of_arrays(shuffle):
     check(single, np.append(*wanted[1:]), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "options", [{"l2": 0.3, "l1": 0.01}, {"intercept_lr": 0.1, "l2": 0.3, "average": True}]
+)
+def test_importance_aware_steps_are_dense_ones(options):
+    X, y = problem()
+    X.indices[1::4] = X.indices[::4]  # twice in a row
+    options = options | {"batch_size": 1, "lr": 3.0, "sample_weight": np.linspace(0, 3, len(y))}
+    wanted = fit("logistic", X.toarray(), y, importance_aware=True, **options)
+    check(fit("logistic", X, y, importance_aware=True, **options), np.append(*wanted[1:]), rtol=1e-9)
+    assert np.abs(wanted[1] - fit("logistic", X, y, **options)[1]).max() > 0.01
+
+
 def test_a_column_twice_in_a_row_and_rows_of_no_columns():
     X = sparse.csr_array(([1.0, 2.0, 5.0, -1.0], [70, 3, 70, 3], [0, 0, 3, 3, 4]), shape=(4, 90))
     y = np.array([0.0, 1.0, 1.0, 0.0])
@@ -294,7 +306,6 @@ def test_hogwild_ends_at_finite_parameters():
         ({"l1": 0.1}, ValueError, "hogwild goes without l1"),
         ({"momentum": 0.9}, ValueError, "hogwild goes without momentum"),
         ({"average": 0}, ValueError, "hogwild goes without average"),
-        ({"importance_aware": True, "batch_size": 1}, ValueError, "hogwild goes without importance_aware"),
     ],
 )
 def test_what_hogwild_cannot(change, error, message):

@@ -148,8 +148,7 @@ def sgd(
     hogwild : bool, default False
         All threads take steps at once, on the same parameters and without locks. **The result differs from run to
         run**: a thread reads what others are about to change, and may write over it; that does little harm where rows
-        seldom share columns. For sparse rows, batches of up to 64, and no `l1`, `momentum`, `average` or
-        `importance_aware`.
+        seldom share columns. For sparse rows, batches of up to 64, and no `l1`, `momentum` or `average`.
     callback : callable, optional
         Called with a `State` behind each epoch; if it returns True, the work ends. An exception of its own passes.
     resume : Checkpoint, optional
@@ -195,9 +194,8 @@ def sgd(
 
     A step on sparse rows costs their elements, not d: what the penalties and the average do to the other columns is
     caught up on when they are next read, at the latest behind the epoch or the block of a stream. That has no short
-    form, and costs d a step, with `momentum`, with `importance_aware`, with `average` and `l1` together, and where ``lr *
-    l2 >= 1``; and is not worth it with more rows in a batch than a 16th of the columns. The steps are the same either
-    way, to rounding.
+    form, and costs d a step, with `momentum`, with `average` and `l1` together, and where ``lr * l2 >= 1``; and is not
+    worth it with more rows in a batch than a 16th of the columns. The steps are the same either way, to rounding.
 
     References
     ----------
@@ -243,13 +241,7 @@ def sgd(
         raise ValueError("importance_aware needs batch_size=1 and no momentum")
 
     if hogwild:
-        _check_hogwild(
-            batch,
-            l1=l1,
-            momentum=momentum,
-            average=average_from is not None,
-            importance_aware=importance_aware,
-        )
+        _check_hogwild(batch, l1=l1, momentum=momentum, average=average_from is not None)
     check = partial(_check_model, coef, intercept, importance_aware, hogwild)
     here = _checkpoint(resume, coef, intercept, seed).resumed(momentum > 0, average_from is not None)
     data: Memory | Stream
