@@ -398,5 +398,7 @@ def _checkpoint(resume: Checkpoint | None, coef: Array, intercept: Array | None,
         array = getattr(resume, name)
         plain = isinstance(array, np.ndarray) and array.dtype == np.float64 and array.shape == shape
         if not (plain or (array is None and name != "parameters")):
-            raise ValueError(f"resume.{name} must be float64, of shape {shape}; pass history.checkpoint as it is")
+            raise ValueError(
+                f"resume.{name} must be float64, of shape {shape}; pass history.checkpoint as it is"
+            )
     return resume
