@@ -33,7 +33,14 @@ static inline fl_extent fl_measure(double *x, ptrdiff_t n, double factor)
         zero += zeros[l];
         all = largest[l] > all ? largest[l] : all;
     }
-    return (fl_extent){ sqrt(square), all, zero == 0 };
+    double norm = sqrt(square);
+    if (norm > DBL_MAX && zero == 0) { /* the squares are too large */
+        square = 0;
+        for (ptrdiff_t j = 0; j < n; j++)
+            square += x[j] / all * (x[j] / all);
+        norm = all * sqrt(square);
+    }
+    return (fl_extent){ norm, all, zero == 0 };
 }
 
 /* How many of n numbers are beyond the limit, or NaN. */

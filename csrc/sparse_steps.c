@@ -17,6 +17,7 @@
 
 enum {
     TASK_ROWS = 256,   /* about: the steps of a task go on on one thread */
+    HOGWILD_ROWS = 32, /* of a task then */
     ROW_ELEMENTS = 16, /* that a row is taken to have, where this decides: however a stream is cut */
 };
 #define SMALLEST_SCALE 0x1p-20 /* then all columns are brought up to date, and it is 1 again */
@@ -36,8 +37,8 @@ typedef struct {
     ptrdiff_t most;      /* columns of a batch, and one */
     size_t margin, room;
     char *rooms;
-    atomic_ptrdiff_t done; /* steps */
-    atomic_int failed;     /* the status of a step that was not taken */
+    atomic_ptrdiff_t begun, done; /* tasks; steps */
+    atomic_int failed;            /* the status of a step that was not taken */
 } lazy_job;
 
 /* One worker's memory. */
@@ -187,9 +188,12 @@ static lazy_room room_at(const lazy_job *job, char *memory)
     return room;
 }
 
-static int run_task(const void *job_of_steps, ptrdiff_t task, fl_room *memory, fl_total *sum)
+/* The task that comes next, whichever it is asked for. All threads must scale v by nearly the same, also one
+ * that the system has not let run for a while. */
+static int run_task(const void *job_of_steps, ptrdiff_t any, fl_room *memory, fl_total *sum)
 {
     lazy_job *job = (lazy_job *)job_of_steps;
+    const ptrdiff_t task = atomic_fetch_add_explicit(&job->begun, 1, memory_order_relaxed);
     fl_steps_call *call = job->call;
     const fl_linear_call *model = &call->model;
     lazy_room room = room_at(job, memory->blocks);
@@ -197,7 +201,8 @@ static int run_task(const void *job_of_steps, ptrdiff_t task, fl_room *memory, f
     int status = 0, none = 0;
     const ptrdiff_t first = job->first + task * job->per_task;
     const ptrdiff_t end = job->end - first < job->per_task ? job->end : first + job->per_task;
-    ptrdiff_t b = first;
+    ptrdiff_t b = first, latest = task;
+    (void)any;
     *sum = (fl_total){ 0, 0 };
     for (; b < end; b++) {
         double loss = 0;
@@ -212,6 +217,9 @@ static int run_task(const void *job_of_steps, ptrdiff_t task, fl_room *memory, f
         if (status)
             break;
         s = behind(job, s, b);
+        const ptrdiff_t now = atomic_load_explicit(&job->begun, memory_order_relaxed) - 1;
+        if (now > latest)
+            s = job->starts[latest = now];
         *sum = fl_total_add(*sum, (fl_total){ loss, 0 });
     }
     atomic_fetch_add_explicit(&job->done, b - first, memory_order_relaxed);
@@ -265,14 +273,15 @@ int fl_run_lazy_steps(fl_steps_call *call)
     const fl_linear_call *model = &call->model;
     const ptrdiff_t columns = model->columns, batch = call->batch < call->rows ? call->batch : call->rows;
     const ptrdiff_t batches = (call->rows + batch - 1) / batch;
-    lazy_job job = { .call = call, .per_task = batch < TASK_ROWS ? TASK_ROWS / batch : 1 };
+    int workers = call->hogwild && !call->average && call->l1 == 0 ? fl_num_threads() : 1;
+    const ptrdiff_t task_rows = workers > 1 ? HOGWILD_ROWS : TASK_ROWS;
+    lazy_job job = { .call = call, .per_task = batch < task_rows ? task_rows / batch : 1 };
     const ptrdiff_t tasks = (batches + job.per_task - 1) / job.per_task, row = longest_row(model);
     job.most = (row < columns / batch ? row * batch : columns) + 1;
     job.margin = whole_lines((size_t)(batch + FL_LANES) * model->real_bytes);
     job.room = MARGINS * job.margin + whole_lines((3 * job.most + FL_LANES + columns) * sizeof(double));
     const size_t starts = whole_lines(tasks * sizeof(stand)),
                  per_column = whole_lines(columns * sizeof(double));
-    int workers = call->hogwild && !call->average && call->l1 == 0 ? fl_num_threads() : 1;
     workers = workers < FL_MAX_WORKERS ? workers : FL_MAX_WORKERS;
     char *memory = calloc(1, starts + 2 * per_column + workers * job.room + 64);
     if (!memory && workers > 1)
@@ -303,6 +312,7 @@ int fl_run_lazy_steps(fl_steps_call *call)
             .run = run_task,
             .interrupted = model->interrupted,
         };
+        atomic_init(&job.begun, 0);
         atomic_init(&job.done, 0);
         status = fl_run_tasks(&work, 1, 0, &sum);
         status = job.failed ? job.failed : status;

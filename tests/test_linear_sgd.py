@@ -137,6 +137,18 @@ def test_l1_makes_exact_zeros():
     np.testing.assert_allclose(coef[:2], [0.9, -1.9], atol=0.05)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_clipping_of_a_gradient_whose_square_overflows(sparse):
+    X = np.zeros((1, 40))
+    X[0, 3:5] = 3e160, 4e160
+    coef = np.zeros(40)
+    if sparse:
+        X = pytest.importorskip("scipy.sparse").csr_array(X)
+    history = sgd("half_squared_error", X, np.ones(1), coef, lr=0.1, batch_size=1, epochs=1, clip_norm=1.0)
+    np.testing.assert_allclose(coef[3:5], [0.06, 0.08], rtol=1e-14)
+    np.testing.assert_allclose(history.grad_norm, 5e160, rtol=1e-14)
+
+
 def test_without_an_intercept():
     X, y = problem()
     coef = np.zeros(7)
@@ -719,6 +731,9 @@ def test_momentum_and_average_may_begin_later():
         ({"validation_fraction": 0.01}, ValueError, "leaves no rows on one side"),
         ({"resume": 3}, TypeError, "resume must be the checkpoint of a History, got 3"),
         ({"resume": Checkpoint(np.zeros(4), None, None, None)}, ValueError, "resume has 3 coefficients, but coef 2"),
+        ({"resume": Checkpoint(np.zeros(3, "f4"), None, None, None)}, ValueError, "resume.parameters must be float64"),
+        ({"resume": Checkpoint(np.zeros(3), np.zeros(2), None, None)}, ValueError, r"of shape \(3,\); pass history"),
+        ({"resume": Checkpoint(np.zeros(3), None, [0.0] * 3, None)}, ValueError, "resume.average must be float64"),
     ],
 )  # fmt: skip
 def test_errors(change, error, message):

@@ -261,6 +261,17 @@ def test_hogwild_shrinks_the_columns_that_no_row_has():
     np.testing.assert_allclose(coef[300:], 0.7 * 0.98**18000, rtol=1e-9)
 
 
+@pytest.mark.usefixtures("team")
+def test_hogwild_scores_with_coefficients_as_they_are():
+    """Also where l2 shrinks them to a small part within an epoch."""
+    X, y = problem(60000, 3000, 8)
+    options = {"l2": 1e-3, "lr": 0.1, "batch_size": 1, "epochs": 5}
+    wanted, _, _ = fit("logistic", X, y, **options)
+    with fl.threads(2):
+        got, _, _ = fit("logistic", X, y, hogwild=True, **options)
+    assert max(got.loss) < 1.5 * max(wanted.loss)
+
+
 def test_hogwild_on_one_thread_changes_no_bit():
     X, y = problem()
     options = {"l2": 0.1, "lr": 0.2, "batch_size": 2, "shuffle": "rows"}

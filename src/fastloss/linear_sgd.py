@@ -391,6 +391,14 @@ def _checkpoint(resume: Checkpoint | None, coef: Array, intercept: Array | None,
     if not isinstance(resume, Checkpoint):
         raise TypeError(f"resume must be the checkpoint of a History, got {resume!r}")
     scores, size = math.prod(np.shape(coef)[:-1]), np.size(coef)
-    if resume.parameters.shape != (size + scores,):
-        raise ValueError(f"resume has {len(resume.parameters) - scores} coefficients, but coef {size}")
+    shape = (size + scores,)
+    if np.shape(resume.parameters) != shape:
+        raise ValueError(f"resume has {np.size(resume.parameters) - scores} coefficients, but coef {size}")
+    for name in ("parameters", "velocity", "average"):
+        array = getattr(resume, name)
+        plain = isinstance(array, np.ndarray) and array.dtype == np.float64 and array.shape == shape
+        if not (plain or (array is None and name != "parameters")):
+            raise ValueError(
+                f"resume.{name} must be float64, of shape {shape}; pass history.checkpoint as it is"
+            )
     return resume
