@@ -19,8 +19,9 @@ from contestants import Array, Entry
 Samples = dict[str, list[float]]
 
 # After a parallel region the threads of OpenMP, and of OpenBLAS, wait actively for the next one: up to this long
-# they would take the processor from the next contestant, which has threads of its own.
-SETTLE = 0.04
+# they would take the processor from the next contestant, which has threads of its own. OpenBLAS's do so for 2^26
+# ticks of the clock and more: after a pause of 0.04 s a call of 15.6 ms still took 21.
+SETTLE = 0.1
 
 
 def interleave(entries: dict[str, Entry], rounds: int, seconds: float) -> Samples:

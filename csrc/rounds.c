@@ -1,11 +1,5 @@
-#if defined(__unix__) || defined(__APPLE__)
-#define _POSIX_C_SOURCE 200809L
-#include <sched.h>
-#define give_way() sched_yield()
-#else
-#define give_way() ((void)0)
-#endif
 #include "rounds.h"
+#include "spread.h"
 #include "team.h"
 
 #include <stdatomic.h>
@@ -31,7 +25,7 @@ typedef struct {
 static void wait_a_little(int *spins)
 {
     if (++*spins > SPINS)
-        give_way();
+        fl_give_way();
 #if defined(__x86_64__) || defined(__i386__)
     else
         __builtin_ia32_pause();

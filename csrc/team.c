@@ -2,6 +2,7 @@
 #if defined(__unix__) || defined(__APPLE__)
 #define _POSIX_C_SOURCE 200809L
 #endif
+#include "spread.h"
 #include "team.h"
 
 #include <stdatomic.h>
@@ -175,6 +176,7 @@ void fl_set_thread_limit(int n) { thread_limit = n; }
 
 #ifdef _OPENMP
 static atomic_flag team_taken = ATOMIC_FLAG_INIT;
+static atomic_int crowded; /* in its last call a thread of the team was on the caller's CPU */
 static int smaller(int a, int b) { return a < b ? a : b; }
 
 static int process_threads(void)
@@ -199,9 +201,14 @@ int fl_on_team(int workers, void (*work)(void *data, int me), void *data)
     if (omp_in_parallel() || atomic_flag_test_and_set(&team_taken))
         return 0;
     const int usual = smaller(process_threads(), FL_MAX_WORKERS), team = workers > usual ? workers : usual;
+    const int here = fl_cpu(), was_crowded = atomic_exchange(&crowded, 0);
 #pragma omp parallel num_threads(team)
     {
         const int me = omp_get_thread_num();
+        if (me && fl_leave_cpu(here))
+            atomic_store(&crowded, 1);
+        if (!me && was_crowded)
+            fl_give_way(); /* to one that is about to leave */
         if (me < workers)
             work(data, me);
     }

@@ -457,3 +457,31 @@ print(used)
             break
     else:
         pytest.fail(f"{asleep} s of CPU time in pauses, and {awake} s when told to wait at work")
+
+
+@needs_openmp
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"
+)
+def test_threads_that_meet_on_a_cpu_part_and_keep_their_affinity():
+    """Where the system puts them. Here the caller is held on one CPU, on which its calls wake the others."""
+    code = """
+import os
+fl.set_num_threads(4)
+y = np.zeros(1_000_000)
+want = fl.huber.grad(y, y + 2)
+everywhere = os.sched_getaffinity(0)
+tasks = {int(task) for task in os.listdir("/proc/self/task")} - {os.getpid()}
+for cpu in everywhere:
+    os.sched_setaffinity(0, {cpu})
+    for task in tasks:  # come here once
+        os.sched_setaffinity(task, {cpu})
+        os.sched_setaffinity(task, everywhere)
+    for _ in range(20):
+        time.sleep(0.001)
+        assert (fl.huber.grad(y, y + 2) == want).all()
+    assert os.sched_getaffinity(0) == {cpu}
+    assert all(os.sched_getaffinity(task) == everywhere for task in tasks)
+print(len(tasks))
+"""
+    assert int(compute(code)) >= 3
