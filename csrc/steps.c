@@ -23,8 +23,9 @@ typedef struct {
     int nesterov;
 } rule;
 
-/* Returns how many of the next parameters are beyond the limit. */
-static ptrdiff_t move(rule r, ptrdiff_t n, const double *w, const double *g, double *velocity, double *next)
+/* Returns how many of the next parameters are beyond the limit. With a velocity, the next one takes g's
+ * place. */
+static ptrdiff_t move(rule r, ptrdiff_t n, const double *w, double *g, const double *velocity, double *next)
 {
     ptrdiff_t odd = 0;
     if (!velocity)
@@ -37,7 +38,7 @@ static ptrdiff_t move(rule r, ptrdiff_t n, const double *w, const double *g, dou
 #pragma omp simd reduction(+ : odd)
         for (ptrdiff_t j = 0; j < n; j++) {
             const double d = r.clip * g[j] + r.l2 * w[j], v = r.momentum * velocity[j] + d;
-            velocity[j] = v;
+            g[j] = v;
             next[j] = fl_shrunk(w[j] - r.rate * (r.nesterov ? d + r.momentum * v : v), r.cut);
             odd += !(fabs(next[j]) <= r.limit);
         }
@@ -47,6 +48,11 @@ static ptrdiff_t move(rule r, ptrdiff_t n, const double *w, const double *g, dou
 static void keep(const fl_batches *batches, fl_steps_call *call, const double *next)
 {
     const ptrdiff_t columns = call->model.columns, n = call->scores * (columns + 1);
+    const double *velocity = batches->sums;
+    for (ptrdiff_t s = 0; s < call->scores && call->velocity; s++, velocity += columns + 1) {
+        memcpy(call->velocity + s * columns, velocity, columns * sizeof *velocity);
+        call->velocity[call->scores * columns + s] = velocity[columns];
+    }
     memcpy(call->coef, next, n * sizeof *next);
     for (ptrdiff_t s = 0; s < call->scores; s++, next += columns)
         if (call->model.real_bytes == 8)

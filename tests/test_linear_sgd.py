@@ -149,6 +149,24 @@ def test_clipping_of_a_gradient_whose_square_overflows(sparse):
     np.testing.assert_allclose(history.grad_norm, 5e160, rtol=1e-14)
 
 
+def test_a_step_that_is_not_taken_leaves_the_velocity():
+    coef = np.zeros(1, np.float32)
+    with pytest.raises(DivergenceError) as error:
+        sgd(
+            "huber",
+            np.ones((3, 1), np.float32),
+            np.full(3, 3e38),
+            coef,
+            lr=1e38,
+            momentum=0.9,
+            batch_size=1,
+            epochs=1,
+        )
+    checkpoint = error.value.history.checkpoint
+    np.testing.assert_allclose(checkpoint.parameters, [2.9e38, 0], rtol=1e-6)
+    np.testing.assert_allclose(checkpoint.velocity, [-1.9, 0], rtol=1e-6)
+
+
 def test_without_an_intercept():
     X, y = problem()
     coef = np.zeros(7)
