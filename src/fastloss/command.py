@@ -40,7 +40,7 @@ def fit(arguments: argparse.Namespace) -> int:
     """Train a model and write it."""
     given = arguments
     for path in filter(None, (given.output, given.plot)):
-        _check_writable(path)
+        _check_writable(path, given.data)
     if given.plot:
         kinds = required("matplotlib.figure", "--plot").Figure().canvas.get_supported_filetypes()
         if given.plot.suffix.lstrip(".") not in kinds:
@@ -97,7 +97,7 @@ def fit(arguments: argparse.Namespace) -> int:
 
 def predict(arguments: argparse.Namespace) -> int:
     """Write the predictions of a model."""
-    _check_writable(arguments.output)
+    _check_writable(arguments.output, arguments.data, arguments.model)
     model = _model(arguments.model)
     source = _source(model, arguments)
     classes = model.encoding.classes
@@ -213,12 +213,15 @@ def _writing(path: Path) -> Iterator[None]:
         raise DataError(f"cannot write to {path}: {error.strerror or error}") from error
 
 
-def _check_writable(path: Path) -> None:
+def _check_writable(path: Path, *inputs: Path) -> None:
     """Fail before the work, not behind it."""
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise DataError(
             f"cannot write to {path}: {'it is a folder' if path.is_dir() else 'there is no such folder'}"
         )
+    for other in inputs:
+        if path.exists() and other.exists() and path.samefile(other):
+            raise DataError(f"cannot write to {path}: it is read; choose another name")
 
 
 def _unit(settings: _fitting.Settings) -> str:
