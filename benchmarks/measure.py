@@ -36,8 +36,7 @@ def interleave(entries: dict[str, Entry], rounds: int, seconds: float) -> Sample
         shuffle(order)
         for name in order:
             time.sleep(SETTLE)
-            if numbers[name] > 1:
-                timers[name].timeit(1)  # wakes the threads
+            timers[name].timeit(1)  # wakes the threads, of all contestants alike
             samples[name].append(timers[name].timeit(numbers[name]) / numbers[name])
     return samples
 
