@@ -171,6 +171,12 @@ def test_weighted_regression_is_ridge(table, folder, tmp_path):
     np.testing.assert_allclose(found["prediction"], reference.predict(matrix(table)), atol=1e-3)
 
 
+def test_the_learning_rate_knows_the_penalty(folder, tmp_path):
+    options = {"target": "y", "loss": "squared_error", "solver": "sgd", "l2": 1e6}
+    model = fit(folder / "data.csv", tmp_path / "m.npz", "--columns", *FEATURES, **options)
+    assert 0 < np.abs(model.coef).max() < 1e-4
+
+
 def test_losses_of_counts_predict_the_mean(table, folder, tmp_path):
     model = tmp_path / "model.npz"
     fit(folder / "data.csv", model, "--columns", *FEATURES, target="count", loss="poisson", l2=0.01)
@@ -647,6 +653,7 @@ def test_what_is_read_is_not_written_over(folder, tmp_path, monkeypatch, capsys)
         (["--loss", "huber", "--target", "yy"], "no column 'yy'; did you mean 'y'?"),
         (["--loss", "huber"], "which column is the target?"),
         (["--loss", "brier", "--target", "kind"], "take logistic"),
+        (["--loss", "perceptron", "--target", "kind"], "take logistic"),
         (["--loss", "hinge", "--target", "level"], "hinge takes two classes, and the target has 3"),
         (["--loss", "logistic", "--target", "y"], "labels of classes are integers or text"),
         (["--loss", "poisson", "--target", "y"], "poisson: y_true must be >= 0"),
@@ -705,6 +712,14 @@ def test_arguments_that_do_not_fit(arguments, message, folder, tmp_path, monkeyp
         (["evaluate", "m.npz", "data.csv", "--loss", "logistic"], "logistic is a loss for binary"),
         (["evaluate", "m.npz", "data.csv", "--loss", "poisson"], "takes the logarithm of a mean"),
         (["evaluate", "m.npz", "data.csv", "--loss", "huver"], "did you mean 'huber'?"),
+        (
+            ["evaluate", "m.npz", "data.csv", "--target", "a"],
+            "learned from column 'a'; take another --target",
+        ),
+        (
+            ["evaluate", "m.npz", "data.csv", "--weight", "b"],
+            "learned from column 'b'; take another --weight",
+        ),
     ],
 )
 def test_models_and_data_that_do_not_fit(arguments, message, folder, tmp_path, monkeypatch, capsys):

@@ -47,7 +47,7 @@ def fit(arguments: argparse.Namespace) -> int:
             raise ValueError(f"{given.plot}: a picture ends in one of {', '.join(kinds)}")
     loss: Loss[...] = given.loss
     classifies = loss.family in ("binary", "multiclass")
-    if loss.name in ON_PROBABILITIES or (
+    if loss.name in (*ON_PROBABILITIES, "perceptron") or (  # which the coefficients 0 minimise
         loss.family == "multiclass" and loss.name != "softmax_cross_entropy"
     ):
         raise ValueError(
@@ -197,6 +197,9 @@ def _source(model: Model, given: argparse.Namespace, **roles: Any) -> Source:
     )
     if encoding.columns is None and source.numeric is not None:
         raise DataError(f"{given.model} was trained on svmlight, and {given.data} has named columns")
+    for role, name in roles.items():
+        if name in columns.get("columns", ()):
+            raise DataError(f"{given.model} has learned from column {name!r}; take another --{role}")
     return source
 
 
