@@ -757,6 +757,7 @@ def changed(path, **parts):
         ({"model": np.array("3")}, "or is damaged"),
         ({"coef": np.array([None, 1, 2])}, "or is damaged"),
         ({"coef": np.full(3, 1j)}, "or is damaged"),
+        ({"scales": np.full(3, 5e-324)}, "scores are not finite; look for huge numbers"),
         ({"description": {"columns": [1, 2, 3]}}, "or is damaged"),
         ({"description": {"target": 1}}, "or is damaged"),
         ({"description": {"classes": []}}, "or is damaged"),

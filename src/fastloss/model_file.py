@@ -50,7 +50,11 @@ class Model:
 
     def scores(self, frame: Frame) -> Array:
         """Return the raw scores, of shape (n,) or (n, K)."""
-        return np.asarray(self.encoding.matrix(frame) @ self.coef.T + self.intercept)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = np.asarray(self.encoding.matrix(frame) @ self.coef.T + self.intercept)
+        if not np.isfinite(scores).all():
+            raise ValueError("the model's scores are not finite; look for huge numbers in the data")
+        return scores
 
     def predictions(self, scores: Array) -> Array:
         """Return classes, or with losses of counts the mean exp(score), or the score."""
