@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -12,6 +13,8 @@ import shlex
 import signal
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -166,6 +169,12 @@ def test_weighted_regression_is_ridge(table, folder, tmp_path):
     )
     found = predicted(model, folder / "data.csv", tmp_path / "out.csv")
     np.testing.assert_allclose(found["prediction"], reference.predict(matrix(table)), atol=1e-3)
+
+
+def test_the_learning_rate_knows_the_penalty(folder, tmp_path):
+    options = {"target": "y", "loss": "squared_error", "solver": "sgd", "l2": 1e6}
+    model = fit(folder / "data.csv", tmp_path / "m.npz", "--columns", *FEATURES, **options)
+    assert 0 < np.abs(model.coef).max() < 1e-4
 
 
 def test_losses_of_counts_predict_the_mean(table, folder, tmp_path):
@@ -480,6 +489,17 @@ def test_ctrl_c_keeps_what_has_been_learned(solver, memory, folder, tmp_path, mo
     assert model_file.load(path).coef.any()
 
 
+def test_a_request_to_end_leaves_no_unfinished_file(folder, tmp_path, monkeypatch):
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    monkeypatch.setattr(np, "savez", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    arguments = ["--target", "y", "--loss", "log_cosh", "-o", tmp_path / "m.npz", "--columns", "a"]
+    try:
+        assert command("fit", folder / "data.csv", *arguments) == 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert os.listdir(tmp_path) == []
+
+
 def test_ctrl_c_before_the_training_writes_nothing(folder, tmp_path, monkeypatch, capsys):
     def interrupt(*_):
         signal.raise_signal(signal.SIGINT)
@@ -564,6 +584,63 @@ def test_an_npz_of_arrays_that_make_no_table(tmp_path, capsys):
     assert "of numbers or text" in refused(capsys, "fit", tmp_path / "x.npz", *arguments)
     np.savez(tmp_path / "x.npz", x=np.zeros((2, 3), order="F"), y=np.zeros(2))
     assert "Fortran order" in refused(capsys, "fit", tmp_path / "x.npz", *arguments)
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 2)), x1=np.zeros(2), y=np.zeros(2))
+    assert "2 columns 'x1'" in refused(capsys, "fit", tmp_path / "x.npz", *arguments)
+
+
+def test_an_npz_that_says_to_be_larger_than_it_is(tmp_path, capsys):
+    header = io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (3, 10**6)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+    tracemalloc.start()
+    try:
+        err = refused(capsys, "fit", tmp_path / "x.npz", "--target", "x0", "--loss", "squared_error")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "array 'x' ends early" in err
+    assert peak < 2**24  # there are no names of a million columns
+
+
+def test_a_name_that_two_columns_have(tmp_path, capsys):
+    path = tmp_path / "x.csv"
+    path.write_text("a,a,b,y\n1,9,4,2\n2,9,5,3\n")
+    arguments = [path, "--target", "y", "--loss", "squared_error", "-o", tmp_path / "m.npz"]
+    assert "2 columns 'a'" in refused(capsys, "fit", *arguments)
+    assert command("fit", *arguments, "--exclude", "a") == 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (("9007199254740992", "9007199254740993"), (2**53, 2**53 + 1)),
+        (("-1.0", "1e2"), (-1, 100)),
+        (("10", "1_0"), ("10", "1_0")),
+        (("100000000000000000000001", "100000000000000000000002"),) * 2,
+    ],
+)
+def test_labels_are_told_apart(labels, classes, tmp_path):
+    path, out = tmp_path / "x.csv", tmp_path / "p.csv"
+    path.write_text("a,y\n" + "".join(f"{i},{labels[i > 4]}\n" for i in range(10)))
+    assert fit(path, tmp_path / "m.npz", target="y", loss="logistic").encoding.classes == classes
+    assert command("predict", tmp_path / "m.npz", path, "-o", out) == 0
+    predicted = [line.strip('"') for line in out.read_text().split()[1:]]
+    assert predicted == [str(classes[i > 4]) for i in range(10)]
+
+
+def test_what_is_read_is_not_written_over(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.npz").write_bytes((folder / "data.npz").read_bytes())
+    (tmp_path / "data.csv").write_bytes((folder / "data.csv").read_bytes())
+    os.link("data.csv", "same.csv")
+    before = (tmp_path / "data.npz").read_bytes(), (tmp_path / "data.csv").read_bytes()
+    options = ["--target", "y", "--loss", "huber", "--columns", *FEATURES]
+    assert "it is read" in refused(capsys, "fit", "data.npz", *options, "-o", "./data.npz")
+    assert command("fit", "data.csv", *options, "--quiet") == 0
+    assert "it is read" in refused(capsys, "predict", "model.npz", "data.csv", "-o", "same.csv")
+    assert before == ((tmp_path / "data.npz").read_bytes(), (tmp_path / "data.csv").read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -576,11 +653,21 @@ def test_an_npz_of_arrays_that_make_no_table(tmp_path, capsys):
         (["--loss", "huber", "--target", "yy"], "no column 'yy'; did you mean 'y'?"),
         (["--loss", "huber"], "which column is the target?"),
         (["--loss", "brier", "--target", "kind"], "take logistic"),
+        (["--loss", "perceptron", "--target", "kind"], "take logistic"),
         (["--loss", "hinge", "--target", "level"], "hinge takes two classes, and the target has 3"),
         (["--loss", "logistic", "--target", "y"], "labels of classes are integers or text"),
         (["--loss", "poisson", "--target", "y"], "poisson: y_true must be >= 0"),
         (["--loss", "huber", "--target", "kind"], "column 'kind' of"),
-        (["--loss", "huber", "--target", "y", "--weight", "y"], "weights below 0"),
+        (["--loss", "huber", "--target", "y", "--weight", "a"], "weights below 0"),
+        (
+            ["--loss", "logistic", "--target", "kind", "--weight", "kind"],
+            "is either the target, or the weight",
+        ),
+        (["--loss", "huber", "--target", "y", "--categorical", "y"], "is either the target, or the weight"),
+        (
+            ["--loss", "huber", "--target", "y", "--categorical", "count", "--weight", "count"],
+            "is either the target, or the weight, or categorical",
+        ),
         (
             ["--loss", "huber", "--target", "y", "--solver", "lbfgs", "--l1", "1"],
             "--l1 goes with --solver sgd",
@@ -625,6 +712,14 @@ def test_arguments_that_do_not_fit(arguments, message, folder, tmp_path, monkeyp
         (["evaluate", "m.npz", "data.csv", "--loss", "logistic"], "logistic is a loss for binary"),
         (["evaluate", "m.npz", "data.csv", "--loss", "poisson"], "takes the logarithm of a mean"),
         (["evaluate", "m.npz", "data.csv", "--loss", "huver"], "did you mean 'huber'?"),
+        (
+            ["evaluate", "m.npz", "data.csv", "--target", "a"],
+            "learned from column 'a'; take another --target",
+        ),
+        (
+            ["evaluate", "m.npz", "data.csv", "--weight", "b"],
+            "learned from column 'b'; take another --weight",
+        ),
     ],
 )
 def test_models_and_data_that_do_not_fit(arguments, message, folder, tmp_path, monkeypatch, capsys):
@@ -661,6 +756,14 @@ def changed(path, **parts):
         ({"model": np.array("{")}, "or is damaged"),
         ({"model": np.array("3")}, "or is damaged"),
         ({"coef": np.array([None, 1, 2])}, "or is damaged"),
+        ({"coef": np.full(3, 1j)}, "or is damaged"),
+        ({"scales": np.full(3, 5e-324)}, "scores are not finite; look for huge numbers"),
+        ({"description": {"columns": [1, 2, 3]}}, "or is damaged"),
+        ({"description": {"target": 1}}, "or is damaged"),
+        ({"description": {"classes": []}}, "or is damaged"),
+        ({"description": {"classes": ["a"]}}, "or is damaged"),
+        ({"description": {"classes": [1, None]}}, "or is damaged"),
+        ({"description": {"classes": [1, 2**64]}}, "or is damaged"),
     ],
 )
 def test_models_of_another_version_or_damaged(parts, message, folder, tmp_path, capsys):

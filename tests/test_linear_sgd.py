@@ -752,6 +752,7 @@ def test_momentum_and_average_may_begin_later():
         ({"resume": Checkpoint(np.zeros(3, "f4"), None, None, None)}, ValueError, "resume.parameters must be float64"),
         ({"resume": Checkpoint(np.zeros(3), np.zeros(2), None, None)}, ValueError, r"of shape \(3,\); pass history"),
         ({"resume": Checkpoint(np.zeros(3), None, [0.0] * 3, None)}, ValueError, "resume.average must be float64"),
+        ({"resume": Checkpoint(np.ones(3), None, None, None), "intercept": None}, ValueError, "resume has an intercept"),
     ],
 )  # fmt: skip
 def test_errors(change, error, message):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,10 +79,17 @@ def _demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _stop(*_: object) -> NoReturn:
+    """End by an exception, so that no unfinished file is left."""
+    sys.exit(128 + signal.SIGTERM)
+
+
 def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
     """The command, whose errors are the user's to mend: a line on stderr."""
 
     def guarded(arguments: argparse.Namespace) -> int:
+        if threading.current_thread() is threading.main_thread():  # others have no signals
+            signal.signal(signal.SIGTERM, _stop)
         try:
             return run(arguments)
         except BrokenPipeError:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,7 +96,9 @@ def as_labels(target: Array | Labels) -> Labels:
 
 
 def as_integers(values: Sequence[str]) -> list[int] | None:
-    """The labels as integers, or None if one is text."""
+    """The labels as integers, or None if one is text, or has no place in int64."""
+    if any("_" in value for value in values):  # which float leaves out
+        return None
     try:
         numbers = [float(value) for value in values]
     except ValueError:
@@ -105,4 +108,5 @@ def as_integers(values: Sequence[str]) -> list[int] | None:
         raise DataError(
             f"the target holds {odd!r}: labels of classes are integers or text; for numbers take a loss for regression"
         )
-    return [int(x) for x in numbers]
+    exact = [int(Decimal(value)) for value in values]
+    return exact if all(-(2**63) <= x < 2**63 for x in exact) else None

@@ -80,7 +80,7 @@ def train(loss: Loss[...], batches: Batches, settings: Settings, report: Report)
         fit.coef,
         fit.intercept if shape else fit.intercept.reshape(1),
         sample_weight=None if batches.streamed or not weight else weight[0],
-        lr=_rate(loss, X, y, fit.intercept) if settings.lr is None else settings.lr,
+        lr=_rate(loss, X, y, fit.intercept, settings.l2) if settings.lr is None else settings.lr,
         schedule=settings.schedule,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
@@ -109,12 +109,12 @@ def _middle(loss: Loss[...], y: Array) -> float:
     return float(np.median(y)) if loss.family == "regression" else 0.0
 
 
-def _rate(loss: Loss[...], X: Any, y: Array, intercept: Array) -> float:
-    """A learning rate that is safe at the start, of a few rows as well: 1 / a bound of the trace of the Hessian there."""
+def _rate(loss: Loss[...], X: Any, y: Array, intercept: Array, l2: float) -> float:
+    """A learning rate that is safe at the start, of a few rows as well: 1 / a bound of the largest curvature there."""
     scores = np.broadcast_to(intercept, (len(y), *intercept.shape)).copy()
     curvature = float(np.abs(loss.grad_and_hess(y, scores, reduction="sum")[1]).max())
     squares = X.multiply(X).sum(axis=1) if not isinstance(X, np.ndarray) else np.einsum("ij,ij->i", X, X)
-    return 1 / ((curvature or 1.0) * (1 + float(squares.mean())))
+    return 1 / ((curvature or 1.0) * (1 + float(squares.mean())) + l2)
 
 
 def _text(training: list[float], validation: list[float]) -> str:

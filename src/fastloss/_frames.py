@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from os import PathLike
@@ -50,23 +51,28 @@ class Source:
                     f"{path}: svmlight has no named columns, so no weight, and none to choose or to leave out"
                 )
             return
-        given = [target, weight, *(columns or ()), *exclude, *self.categorical]
-        for name in given:
-            if name is not None:
-                self._check(name, names)
+        roles = [name for name in (target, weight) if name is not None]
+        counts = Counter(names)
+        for name in (*roles, *(columns or ()), *exclude, *self.categorical):
+            self._check(name, counts)
+        for name in roles:
+            if [*roles, *self.categorical].count(name) > 1:
+                raise DataError(
+                    f"{path}: column {name!r} is either the target, or the weight, or categorical"
+                )
         used = names if columns is None else list(dict.fromkeys([*columns, *self.categorical]))
         left_out = {target, weight, *exclude, *self.categorical}
         self.numeric = tuple(name for name in used if name not in left_out)
         if not self.numeric and not self.categorical:
             raise DataError(f"{path}: no column is left to learn from")
+        for name in (*roles, *self.numeric, *self.categorical):
+            if counts[name] > 1:
+                raise DataError(f"{path} has {counts[name]} columns {name!r}; each needs a name of its own")
 
-    def _check(self, name: str, names: list[str]) -> None:
-        count = names.count(name)
-        if count > 1:
-            raise DataError(f"{self.path} has {count} columns {name!r}; each needs a name of its own")
-        if not count:
+    def _check(self, name: str, names: Counter[str]) -> None:
+        if name not in names:
             close = get_close_matches(name, names, n=1)
-            shown = ", ".join(names[:10]) + ", ..." * (len(names) > 10)
+            shown = ", ".join(list(names)[:10]) + ", ..." * (len(names) > 10)
             hint = f"did you mean {close[0]!r}?" if close else f"its columns are {shown}"
             raise DataError(f"{self.path} has no column {name!r}; {hint}")
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 import zlib
@@ -175,6 +176,8 @@ class Npz:
                         f"{path}: array {member!r} has shape {shape} and dtype {dtype}{', Fortran order' * fortran}; "
                         "arrays must be of numbers or text, with 1 dimension or with 2 in C order"
                     )
+                if math.prod(shape) * dtype.itemsize > info.file_size:
+                    raise EOFError(f"array {member!r} ends early")
                 rows[member] = shape[0]
                 self.members[member] = 0 if len(shape) == 1 else shape[1]
                 self.names += [member] if len(shape) == 1 else [f"{member}{i}" for i in range(shape[1])]

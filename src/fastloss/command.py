@@ -40,14 +40,14 @@ def fit(arguments: argparse.Namespace) -> int:
     """Train a model and write it."""
     given = arguments
     for path in filter(None, (given.output, given.plot)):
-        _check_writable(path)
+        _check_writable(path, given.data)
     if given.plot:
         kinds = required("matplotlib.figure", "--plot").Figure().canvas.get_supported_filetypes()
         if given.plot.suffix.lstrip(".") not in kinds:
             raise ValueError(f"{given.plot}: a picture ends in one of {', '.join(kinds)}")
     loss: Loss[...] = given.loss
     classifies = loss.family in ("binary", "multiclass")
-    if loss.name in ON_PROBABILITIES or (
+    if loss.name in (*ON_PROBABILITIES, "perceptron") or (  # which the coefficients 0 minimise
         loss.family == "multiclass" and loss.name != "softmax_cross_entropy"
     ):
         raise ValueError(
@@ -97,7 +97,7 @@ def fit(arguments: argparse.Namespace) -> int:
 
 def predict(arguments: argparse.Namespace) -> int:
     """Write the predictions of a model."""
-    _check_writable(arguments.output)
+    _check_writable(arguments.output, arguments.data, arguments.model)
     model = _model(arguments.model)
     source = _source(model, arguments)
     classes = model.encoding.classes
@@ -197,6 +197,9 @@ def _source(model: Model, given: argparse.Namespace, **roles: Any) -> Source:
     )
     if encoding.columns is None and source.numeric is not None:
         raise DataError(f"{given.model} was trained on svmlight, and {given.data} has named columns")
+    for role, name in roles.items():
+        if name in columns.get("columns", ()):
+            raise DataError(f"{given.model} has learned from column {name!r}; take another --{role}")
     return source
 
 
@@ -213,12 +216,15 @@ def _writing(path: Path) -> Iterator[None]:
         raise DataError(f"cannot write to {path}: {error.strerror or error}") from error
 
 
-def _check_writable(path: Path) -> None:
+def _check_writable(path: Path, *inputs: Path) -> None:
     """Fail before the work, not behind it."""
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise DataError(
             f"cannot write to {path}: {'it is a folder' if path.is_dir() else 'there is no such folder'}"
         )
+    for other in inputs:
+        if path.exists() and other.exists() and path.samefile(other):
+            raise DataError(f"cannot write to {path}: it is read; choose another name")
 
 
 def _unit(settings: _fitting.Settings) -> str:

@@ -401,4 +401,6 @@ def _checkpoint(resume: Checkpoint | None, coef: Array, intercept: Array | None,
             raise ValueError(
                 f"resume.{name} must be float64, of shape {shape}; pass history.checkpoint as it is"
             )
+    if intercept is None and resume.parameters[size:].any():
+        raise ValueError("resume has an intercept, so pass intercept= as well")
     return resume

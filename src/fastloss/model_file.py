@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,7 +50,11 @@ class Model:
 
     def scores(self, frame: Frame) -> Array:
         """Return the raw scores, of shape (n,) or (n, K)."""
-        return np.asarray(self.encoding.matrix(frame) @ self.coef.T + self.intercept)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = np.asarray(self.encoding.matrix(frame) @ self.coef.T + self.intercept)
+        if not np.isfinite(scores).all():
+            raise ValueError("the model's scores are not finite; look for huge numbers in the data")
+        return scores
 
     def predictions(self, scores: Array) -> Array:
         """Return classes, or with losses of counts the mean exp(score), or the score."""
@@ -83,7 +88,7 @@ def replacing(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
         with final.open("wb") as file:
             yield file
         return
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             yield file
@@ -158,7 +163,8 @@ def load(path: str | PathLike[str]) -> Model:
         with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
             found = json.loads(str(file["model"]))
             arrays = {
-                name: np.asarray(file[name], np.float64) for name in ("coef", "intercept", "means", "scales")
+                name: file[name].astype(np.float64, casting="same_kind")
+                for name in ("coef", "intercept", "means", "scales")
             }
         number = found["format"]
         if number == FORMAT:
@@ -197,6 +203,12 @@ def _assembled(found: dict[str, Any], coef: Array, intercept: Array, means: Arra
         raise ValueError("arrays do not fit")
     if columns is not None and len(encoding.features) != d:
         raise ValueError("columns do not fit")
+    names = [*(columns or ()), *categories, *(kind for kinds in categories.values() for kind in kinds)]
+    labels = np.asarray((0, 1) if classes is None else classes)
+    if not all(isinstance(name, str) for name in (*names, found["target"] or "")):
+        raise TypeError("a name is no text")
+    if labels.ndim != 1 or len(labels) < 2 or labels.dtype.kind not in "iU":
+        raise TypeError("classes must be integers or text")
     params = {
         name: value for name, value in found["params"].items() if value != get(found["loss"]).params[name]
     }
