@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ from references import LABELS, REFERENCES, SCORES
 
 import fastloss as fl
 from fastloss import _core
+
+# A shell's jobs in the background ignore SIGINT, and Python leaves it so. Some tests raise it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LOSSES = tuple(REFERENCES)
 DTYPES = (np.float32, np.float64)
