@@ -31,5 +31,9 @@ int fl_leave_cpu(int cpu)
 }
 #else
 int fl_cpu(void) { return -1; }
-int fl_leave_cpu(int cpu) { return cpu - cpu; }
+int fl_leave_cpu(int cpu)
+{
+    (void)cpu;
+    return 0;
+}
 #endif

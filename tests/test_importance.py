@@ -81,13 +81,12 @@ def test_a_hundred_thousand_short_steps(loss, lr, start):
 POINTWISE = [name for family in ("binary", "count", "regression") for name in fl.losses()[family]]
 
 
-@pytest.mark.parametrize("name", POINTWISE)
+# Of y = 1 `binary_cross_entropy` has no minimum, and any step may lead out of its domain.
+@pytest.mark.parametrize("name", [name for name in POINTWISE if name != "binary_cross_entropy"])
 @pytest.mark.parametrize("lr", [1e-3, 1.0, 1e6])
 def test_no_minimum_is_passed(name, lr):
     """The slope never changes its sign, as it does behind a plain step at a rate that is too large."""
     loss, y = fl.get(name), 1.0
-    if name == "binary_cross_entropy":
-        pytest.skip("of y = 1 it has none, and any step may lead out of its domain")
     for start in (0.3, 0.9) if name == "brier" else (-30.0, -0.5, 0.3, 2.0, 30.0):
         if name == "squared_log_error" and start < -1:
             continue
