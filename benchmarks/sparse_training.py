@@ -44,29 +44,14 @@ def by_epochs(l2: float, X: Any, y: Any, look: Look, epochs: int, **options: Any
 
     import fastloss as fl
 
+    options |= {"l2": l2, "intercept_lr": 0.01, "epochs": 1}
     coef, intercept, spent, checkpoint = np.zeros(X.shape[1]), np.zeros(1), 0.0, None
     for _ in range(epochs):
         began = time.perf_counter()
-        history = fl.linear.sgd(
-            "logistic", X, y, coef, intercept, l2=l2, batch_size=1, intercept_lr=0.01, epochs=1, resume=checkpoint,
-            **options,
-        )  # fmt: skip
+        history = fl.linear.sgd("logistic", X, y, coef, intercept, resume=checkpoint, **options)
         checkpoint, spent = history.checkpoint, spent + time.perf_counter() - began
         if look(spent, coef, intercept[0]):
             return
-
-
-def whole(l2: float, X: Any, y: Any, look: Look, epochs: int, **options: Any) -> None:
-    """All epochs in one call, whose rates depend on their number."""
-    import numpy as np
-
-    import fastloss as fl
-
-    coef, intercept, began = np.zeros(X.shape[1]), np.zeros(1), time.perf_counter()
-    fl.linear.sgd(
-        "logistic", X, y, coef, intercept, l2=l2, batch_size=1, intercept_lr=0.01, epochs=epochs, tol=None, **options,
-    )  # fmt: skip
-    look(time.perf_counter() - began, coef, intercept[0])
 
 
 def sklearn(l2: float, X: Any, y: Any, look: Look, epochs: int, **options: Any) -> None:
@@ -81,12 +66,13 @@ def sklearn(l2: float, X: Any, y: Any, look: Look, epochs: int, **options: Any) 
             return
 
 
-def contestants(most: int) -> Iterator[tuple[str, Callable[..., None], int, dict[str, Any]]]:
-    yield "sgd", by_epochs, most, {"schedule": "optimal"}
-    yield "sgd", whole, 4, {"schedule": "optimal"}
-    for epochs in (4, 6, 8, 10, 12):
-        for lr in (0.6, 1.0, 1.5):
-            yield "sgd", whole, epochs, {"schedule": "cosine", "lr": lr}
+def contestants(l2: float, most: int) -> Iterator[tuple[str, Callable[..., None], int, dict[str, Any]]]:
+    for batch in (1, 16):
+        yield "sgd", by_epochs, most, {"schedule": "optimal", "batch_size": batch}
+    for share in (0.5, 0.6, 0.7):  # the rate is constant, from some step on share / (l2 * t)
+        for start in (25, 50):
+            rate = {"lr": share / l2, "power_t": 1, "warmup_steps": int(share / l2 / start)}
+            yield "sgd", by_epochs, most, {"schedule": "invscaling", **rate, "batch_size": 16}
     yield "SGDClassifier", sklearn, most, {"learning_rate": "optimal"}
     yield "SGDClassifier", sklearn, most, {"learning_rate": "optimal", "average": True}
     for eta in (1.0, 4.0, 10.0):
@@ -107,7 +93,7 @@ def until_near(l2: float, most: int, X: Any, y: Any) -> None:
     tight = {"ftol": 1e-14, "gtol": 1e-8, "maxiter": 10_000, "maxcor": 20}
     found = minimize(objective, np.zeros(X.shape[1] + 1), jac=True, method="L-BFGS-B", options=tight)
     target, best = found.fun * (1 + NEAR), dict.fromkeys(("sgd", "SGDClassifier"), (np.inf, "none in time"))
-    for name, run, epochs, options in contestants(most):
+    for name, run, epochs, options in contestants(l2, most):
 
         def look(spent: float, coef: Any, intercept: float, name: str = name, words: Any = options) -> bool:
             near = objective(np.append(coef, intercept))[0] <= target
@@ -137,7 +123,7 @@ def steps_cost_elements() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1, help="multiplies the number of rows (1)")
-    parser.add_argument("--l2", type=float, action="append", help="1e-5 and 1e-6")
+    parser.add_argument("--l2", type=float, action="append", help="1e-4, 1e-5 and 1e-6")
     args = parser.parse_args()
     limit_threads(1)
     import fastloss as fl
@@ -146,7 +132,7 @@ def main() -> None:
     print("### A step\n\n| of 50 elements | |\n|---|---|")
     steps_cost_elements()
     X, y = text(max(1000, int(ROWS * args.scale)), COLUMNS, USED)
-    for l2 in args.l2 or (1e-5, 1e-6):
+    for l2 in args.l2 or (1e-4, 1e-5, 1e-6):
         print(f"\n### Until the objective is within {NEAR} of the optimum, l2={l2}\n\n| | time |\n|---|---|")
         until_near(l2, 15 if l2 > 3e-6 else 60, X, y)
 

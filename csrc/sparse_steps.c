@@ -34,19 +34,21 @@ typedef struct {
     stand *starts;                  /* of each task */
     double *cuts, *past; /* per column: the cut that v has had; its changes times the mass before */
     double intercepts;   /* their sum, of the steps that count for the average */
-    ptrdiff_t most;      /* columns of a batch, and one */
-    size_t margin, room;
+    size_t room;
     char *rooms;
+    int workers;
+    double limit;                 /* within which a worker's reach has to be */
     atomic_ptrdiff_t begun, done; /* tasks; steps */
     atomic_int failed;            /* the status of a step that was not taken */
 } lazy_job;
 
 /* One worker's memory. */
 typedef struct {
-    sparse_room rows;
-    double *moved;        /* parameters */
-    double norm, largest; /* of the last gradient; the largest component of any */
-    ptrdiff_t odd;        /* numbers that are not finite */
+    fl_sparse_batch rows;
+    double *moved;  /* parameters */
+    double reach;   /* no parameter is larger, in magnitude, for all that this worker has done */
+    double largest; /* component of a gradient */
+    ptrdiff_t odd;  /* numbers that are not finite */
 } lazy_room;
 
 /* ---- columns that are not touched -------------------------------------------------------------- */
@@ -65,7 +67,7 @@ static stand behind(const lazy_job *job, stand s, ptrdiff_t batch)
     return s;
 }
 
-static ALWAYS_INLINE void catch_up(const lazy_job *job, const stand *s, ptrdiff_t j)
+static inline void catch_up(const lazy_job *job, const stand *s, ptrdiff_t j)
 {
     job->call->coef[j] = fl_shrunk(job->call->coef[j], s->cut - job->cuts[j]);
     job->cuts[j] = s->cut;
@@ -103,90 +105,130 @@ static void settle(lazy_job *job)
 
 /* ---- one step ---------------------------------------------------------------------------------- */
 
-/* From the gradient at `found` columns and, last, of the intercept. A step that is not finite is not taken.
- */
-static int move(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t found, ptrdiff_t batch, ptrdiff_t n,
-                double loss)
+/* What v moves by against a derivative of its parameter. */
+static double rate_of(const fl_steps_call *call, const stand *s, ptrdiff_t batch)
+{
+    return call->rates[batch] / (s->scale * (1 - call->rates[batch] * call->l2));
+}
+
+static double first_of(const fl_sparse_batch *rows, margin m)
+{
+    return fl_real_at(rows->real, rows->margins[m], 0);
+}
+
+/* Of the gradient, whose numbers lie in `rows` from then on. */
+static fl_extent measure(lazy_room *room, ptrdiff_t found)
+{
+    const fl_extent g = fl_measure(room->rows.grads, found + 1, 1 / (double)room->rows.n);
+    room->largest = fl_larger(g.largest, room->largest);
+    return g;
+}
+
+static ptrdiff_t collect(const fl_steps_call *call, fl_sparse_batch *rows)
+{
+    const ptrdiff_t found = fl_collect_batch(rows);
+    rows->grads[found] = call->fit_intercept ? fl_batch_total(rows) : 0;
+    return found;
+}
+
+/* Where nothing can get beyond the limit. */
+static void move(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t batch)
+{
+    const fl_steps_call *call = job->call;
+    const fl_sparse_batch *rows = &room->rows;
+    double *intercept = call->coef + call->model.columns;
+    const double g = call->fit_intercept ? fl_batch_total(rows) * (1 / (double)rows->n) : 0;
+    const double moved = fl_get(rows->shared, intercept) - call->intercept_rate * call->rates[batch] * g;
+    fl_move_batch(rows, (fl_motion){ call->coef, job->past, rate_of(call, s, batch), s->mass });
+    fl_set(rows->shared, intercept, moved);
+    if (is_averaged(job, batch))
+        job->intercepts += moved;
+}
+
+/* With all that a step can have. One that is not finite is not taken. */
+static int move_with_care(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t batch, double loss)
 {
     fl_steps_call *call = job->call;
-    const ptrdiff_t *columns = room->rows.columns;
-    double *v = call->coef, *intercept = v + call->model.columns, *moved = room->moved,
-           *grads = room->rows.grads;
-    const fl_extent g = fl_measure(grads, found + 1, 1 / (double)n);
+    fl_sparse_batch *rows = &room->rows;
+    const double rate = call->rates[batch], plain = call->slope ? rows->g[0] : 0;
+    if (plain != 0)
+        rows->g[0] = 1; /* then the gradient will be the row */
+    const ptrdiff_t found = collect(call, rows);
+    const int32_t *columns = rows->touched;
+    double *v = call->coef, *intercept = v + call->model.columns, *moved = room->moved, *grads = rows->grads;
+    if (plain != 0)
+        fl_scale_row(call, rate, plain, first_of(rows, LABELS), first_of(rows, WEIGHTS),
+                     first_of(rows, SCORES), found, grads);
+    const fl_extent g = measure(room, found);
     const double clip = g.norm > call->clip_norm ? call->clip_norm / g.norm : 1;
-    const double rate = clip * call->rates[batch],
-                 scaled = rate / (s->scale * (1 - call->rates[batch] * call->l2));
-    room->norm = g.norm;
-    room->largest = g.largest > room->largest ? g.largest : room->largest;
+    const double of_column = clip * rate_of(call, s, batch),
+                 of_intercept = clip * (call->intercept_rate * rate);
+    fl_set(rows->shared, &call->norm, g.norm);
     if (!g.finite || !(fabs(loss) <= DBL_MAX)) {
         room->odd = fl_count_odd(grads, found + 1, DBL_MAX) + fl_count_odd(&loss, 1, DBL_MAX);
         return FL_DIVERGED;
     }
     for (ptrdiff_t i = 0; i < found; i++)
-        moved[i] = get(v + columns[i]) - scaled * grads[i];
-    moved[found] = get(intercept) - call->intercept_rate * rate * grads[found];
+        moved[i] = fl_get(rows->shared, v + columns[i]) - of_column * grads[i];
+    moved[found] = fl_get(rows->shared, intercept) - of_intercept * grads[found];
     room->odd = fl_count_odd(moved, found + 1, call->limit);
     if (room->odd)
         return FL_DIVERGED;
     for (ptrdiff_t i = 0; i < found && job->past; i++)
         job->past[columns[i]] += s->mass * (moved[i] - v[columns[i]]);
     for (ptrdiff_t i = 0; i < found; i++)
-        set(v + columns[i], moved[i]);
-    set(intercept, moved[found]);
+        fl_set(rows->shared, v + columns[i], moved[i]);
+    fl_set(rows->shared, intercept, moved[found]);
     if (is_averaged(job, batch))
         job->intercepts += moved[found];
     return 0;
 }
 
-static ALWAYS_INLINE int take_step(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t batch, int real,
-                                   int index, double *loss)
+static int take_step(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t batch, double *loss)
 {
-    const fl_steps_call *call = job->call;
+    fl_steps_call *call = job->call;
     const ptrdiff_t first = batch * call->batch, left = call->rows - first;
-    const ptrdiff_t n = left < call->batch ? left : call->batch;
-    char *const *margins = room->rows.margins;
-    if (!open_rows(call, &room->rows, real, index, first, n))
+    fl_sparse_batch *rows = &room->rows;
+    if (!fl_open_batch(call, rows, first, left < call->batch ? left : call->batch))
         return FL_BAD_INDEX;
-    for (ptrdiff_t i = first; i < first + n && job->cuts; i++) {
-        const span at = span_of(&call->model, index, row_at(call, i));
-        for (ptrdiff_t k = at.start; k < at.end; k++)
-            catch_up(job, s, index_at(index, call->model.indices, k));
-    }
-    if (score_rows(call, &room->rows, s->scale, real, index, first, n, loss))
+    for (ptrdiff_t k = 0; job->cuts && k < rows->ends[rows->n - 1]; k++)
+        catch_up(job, s, rows->columns[k]);
+    if (fl_score_batch(call, rows, s->scale, first, loss))
         return FL_VIOLATED;
-    const double plain = call->slope ? real_at(real, margins[GRADS], 0) : 0;
-    if (plain != 0)
-        put_real(real, margins[GRADS], 0, 1); /* then the sums will be the row */
-    const ptrdiff_t found = add_rows(call, &room->rows, real, index, first, n);
-    if (plain != 0)
-        fl_scale_row(call, call->rates[batch], plain, real_at(real, margins[LABELS], 0),
-                     real_at(real, margins[WEIGHTS], 0), real_at(real, margins[SCORES], 0), found,
-                     room->rows.grads);
-    return move(job, room, s, found, batch, n, *loss);
+    /* Within these the gradient is, and the parameters will be, whatever is lost in rounding. */
+    const double total = call->fit_intercept ? fabs(fl_batch_total(rows)) : 0;
+    const double bound = (1 + 0x1p-30) * fl_larger(fl_batch_bound(rows), total) / (double)rows->n;
+    room->reach += bound * (fabs(rate_of(call, s, batch)) + fabs(call->intercept_rate * call->rates[batch]));
+    if (call->slope || call->clip_norm < INFINITY || !(room->reach <= job->limit) ||
+        !(fabs(*loss) <= DBL_MAX))
+        return move_with_care(job, room, s, batch, *loss);
+    const int is_last = batch + 1 == job->end; /* whose norm is asked for */
+    if (is_last || bound > room->largest) {
+        const fl_extent g = measure(room, collect(call, rows));
+        if (is_last)
+            fl_set(rows->shared, &call->norm, g.norm);
+    }
+    move(job, room, s, batch);
+    return 0;
 }
 
 /* ---- an epoch ---------------------------------------------------------------------------------- */
+
+static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+static lazy_room *room_of(const lazy_job *job, int worker)
+{
+    return (lazy_room *)(job->rooms + worker * job->room);
+}
 
 static void enter(const void *job_of_steps, int worker, fl_room *room)
 {
     const lazy_job *job = job_of_steps;
     room->shared = 0;
-    room->blocks = job->rooms + worker * job->room;
+    room->blocks = (char *)room_of(job, worker);
 }
 
 static void leave(fl_room *room) { (void)room; }
-
-static lazy_room room_at(const lazy_job *job, char *memory)
-{
-    lazy_room room = { .largest = 0 };
-    for (int i = 0; i < MARGINS; i++)
-        room.rows.margins[i] = memory + i * job->margin;
-    room.rows.grads = (double *)(memory + MARGINS * job->margin);
-    room.moved = room.rows.grads + job->most + FL_LANES;
-    room.rows.columns = (ptrdiff_t *)(room.moved + job->most);
-    room.rows.sums = (double *)(room.rows.columns + job->most);
-    return room;
-}
 
 /* The task that comes next, whichever it is asked for. All threads must scale v by nearly the same, also one
  * that the system has not let run for a while. */
@@ -195,8 +237,7 @@ static int run_task(const void *job_of_steps, ptrdiff_t any, fl_room *memory, fl
     lazy_job *job = (lazy_job *)job_of_steps;
     const ptrdiff_t task = atomic_fetch_add_explicit(&job->begun, 1, memory_order_relaxed);
     fl_steps_call *call = job->call;
-    const fl_linear_call *model = &call->model;
-    lazy_room room = room_at(job, memory->blocks);
+    lazy_room *room = (lazy_room *)memory->blocks;
     stand s = job->starts[task];
     int status = 0, none = 0;
     const ptrdiff_t first = job->first + task * job->per_task;
@@ -208,12 +249,7 @@ static int run_task(const void *job_of_steps, ptrdiff_t any, fl_room *memory, fl
         double loss = 0;
         if (atomic_load_explicit(&job->failed, memory_order_relaxed))
             break;
-        if (model->real_bytes == 4)
-            status = model->index_bytes == 4 ? take_step(job, &room, &s, b, 4, 4, &loss)
-                                             : take_step(job, &room, &s, b, 4, 8, &loss);
-        else
-            status = model->index_bytes == 4 ? take_step(job, &room, &s, b, 8, 4, &loss)
-                                             : take_step(job, &room, &s, b, 8, 8, &loss);
+        status = take_step(job, room, &s, b, &loss);
         if (status)
             break;
         s = behind(job, s, b);
@@ -223,37 +259,22 @@ static int run_task(const void *job_of_steps, ptrdiff_t any, fl_room *memory, fl
         *sum = fl_total_add(*sum, (fl_total){ loss, 0 });
     }
     atomic_fetch_add_explicit(&job->done, b - first, memory_order_relaxed);
-    set(&call->norm, room.norm);
-    if (room.largest > get(&call->largest))
-        set(&call->largest, room.largest);
     if (status && atomic_compare_exchange_strong(&job->failed, &none, status) && status == FL_DIVERGED)
-        call->odd = room.odd;
+        call->odd = room->odd;
     return b < end ? FL_INTERRUPTED : 0;
-}
-
-static ptrdiff_t longest_row(const fl_linear_call *model)
-{
-    ptrdiff_t most = 0;
-    for (ptrdiff_t i = 0; i < model->rows; i++) {
-        const span s = span_of(model, model->index_bytes, i);
-        most = s.end - s.start > most ? s.end - s.start : most;
-    }
-    return most;
 }
 
 int fl_steps_are_lazy(const fl_steps_call *call)
 {
     const fl_linear_call *model = &call->model;
-    if (!model->starts || !call->rows || call->row_kernel || call->velocity ||
-        (call->average && call->l1 > 0))
+    if (!model->starts || !call->rows || model->columns > FL_MOST_SPARSE_COLUMNS || call->row_kernel ||
+        call->velocity || (call->average && call->l1 > 0))
         return 0;
     for (ptrdiff_t b = 0; b * call->batch < call->rows; b++)
         if (!(call->rates[b] * call->l2 < 1)) /* a step that turns the sign */
             return 0;
     return call->hogwild || call->batch < model->columns / ROW_ELEMENTS;
 }
-
-static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* Sets the end of the next batches to be done before all columns are settled, and where their tasks start. */
 static void plan(lazy_job *job, ptrdiff_t batches)
@@ -266,6 +287,11 @@ static void plan(lazy_job *job, ptrdiff_t batches)
         s = behind(job, s, b);
     }
     job->end = b;
+    double reach = 0;
+    for (ptrdiff_t j = 0; j <= job->call->model.columns; j++)
+        reach = fl_larger(fabs(job->call->coef[j]), reach);
+    for (int w = 0; w < job->workers; w++)
+        room_of(job, w)->reach = reach;
 }
 
 int fl_run_lazy_steps(fl_steps_call *call)
@@ -276,22 +302,29 @@ int fl_run_lazy_steps(fl_steps_call *call)
     int workers = call->hogwild && !call->average && call->l1 == 0 ? fl_num_threads() : 1;
     const ptrdiff_t task_rows = workers > 1 ? HOGWILD_ROWS : TASK_ROWS;
     lazy_job job = { .call = call, .per_task = batch < task_rows ? task_rows / batch : 1 };
-    const ptrdiff_t tasks = (batches + job.per_task - 1) / job.per_task, row = longest_row(model);
-    job.most = (row < columns / batch ? row * batch : columns) + 1;
-    job.margin = whole_lines((size_t)(batch + FL_LANES) * model->real_bytes);
-    job.room = MARGINS * job.margin + whole_lines((3 * job.most + FL_LANES + columns) * sizeof(double));
+    const ptrdiff_t tasks = (batches + job.per_task - 1) / job.per_task,
+                    elements = fl_most_elements(call, batch);
+    const size_t head = whole_lines(sizeof(lazy_room)), rows = fl_sparse_batch_bytes(model, batch, elements);
+    job.room = head + rows + whole_lines((fl_most_touched(model, elements) + 1) * sizeof(double));
     const size_t starts = whole_lines(tasks * sizeof(stand)),
                  per_column = whole_lines(columns * sizeof(double));
-    workers = workers < FL_MAX_WORKERS ? workers : FL_MAX_WORKERS;
-    char *memory = calloc(1, starts + 2 * per_column + workers * job.room + 64);
-    if (!memory && workers > 1)
-        memory = calloc(1, starts + 2 * per_column + (workers = 1) * job.room + 64);
+    job.workers = workers < FL_MAX_WORKERS ? workers : FL_MAX_WORKERS;
+    char *memory = calloc(1, starts + 2 * per_column + job.workers * job.room + 64);
+    if (!memory && job.workers > 1)
+        memory = calloc(1, starts + 2 * per_column + (job.workers = 1) * job.room + 64);
     if (!memory)
         return FL_NO_MEMORY;
     job.starts = (stand *)(memory + (64 - (uintptr_t)memory % 64));
     job.cuts = call->l1 > 0 ? (double *)((char *)job.starts + starts) : NULL;
     job.past = call->average ? (double *)((char *)job.starts + starts + per_column) : NULL;
     job.rooms = (char *)job.starts + starts + 2 * per_column;
+    for (int w = 0; w < job.workers; w++) {
+        char *room = job.rooms + w * job.room;
+        fl_lay_out_batch(model, &room_of(&job, w)->rows, batch, elements, room + head);
+        room_of(&job, w)->rows.shared = job.workers > 1;
+        room_of(&job, w)->moved = (double *)(room + head + rows);
+    }
+    job.limit = call->limit / job.workers;
 
     fl_total loss = { 0, 0 };
     fl_watch watch = fl_watch_start();
@@ -305,8 +338,8 @@ int fl_run_lazy_steps(fl_steps_call *call)
         const fl_job work = {
             .call = &job,
             .blocks = (job.end - job.first + job.per_task - 1) / job.per_task,
-            .few = workers > 1 ? 2 : PTRDIFF_MAX, /* else one thread takes them in their order */
-            .workers = workers,
+            .few = job.workers > 1 ? 2 : PTRDIFF_MAX, /* else one thread takes them in their order */
+            .workers = job.workers,
             .enter = enter,
             .leave = leave,
             .run = run_task,
@@ -322,8 +355,10 @@ int fl_run_lazy_steps(fl_steps_call *call)
         if (!status && fl_watch_interrupted(&watch, model->interrupted))
             status = FL_INTERRUPTED;
     }
+    for (int w = 0; w < job.workers; w++)
+        call->largest = fl_larger(room_of(&job, w)->largest, call->largest);
     for (ptrdiff_t j = 0; j < columns; j++)
-        put_real(model->real_bytes, call->working, j, call->coef[j]);
+        fl_put_real(model->real_bytes, call->working, j, call->coef[j]);
     call->loss = fl_total_rounded(loss);
     free(memory);
     return status;
