@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastloss import linear
+from fastloss import _lbfgs, linear
 from fastloss._arguments import Array
 from fastloss._core import Loss, RowLoss
 from fastloss._readers import DataError, required
@@ -67,7 +67,7 @@ def train(loss: Loss[...], batches: Batches, settings: Settings, report: Report)
         )
     held = together(batches.held_out()) if batches.held_out_rows else None
     if settings.solver == "lbfgs":
-        _lbfgs(loss, first, held, settings, fit, report)
+        _by_lbfgs(loss, first, held, settings, fit, report)
         return fit
 
     def watch(state: Any) -> None:
@@ -122,7 +122,7 @@ def _text(training: list[float], validation: list[float]) -> str:
     return f"{len(training)}: " + ", ".join(f"{name} {x[-1]:.6g}" for name, x in names.items() if x)
 
 
-def _lbfgs(
+def _by_lbfgs(
     loss: Loss[...],
     rows: tuple[Any, ...],
     held: tuple[Any, ...] | None,
@@ -130,6 +130,7 @@ def _lbfgs(
     fit: Fit,
     report: Report,
 ) -> None:
+    required("scipy.optimize", "the solver lbfgs")
     X, y, *weight = rows
     objective = linear.Objective(loss, X, y, sample_weight=weight[0] if weight else None, l2=settings.l2)
 
@@ -147,26 +148,20 @@ def _lbfgs(
         report(_text(fit.training, fit.validation))
 
     try:
-        found = required("scipy.optimize", "the solver lbfgs").minimize(
+        found = _lbfgs.minimum(
             objective,
             np.concatenate([fit.coef.ravel(), fit.intercept.ravel()]),
-            jac=True,
-            method="L-BFGS-B",
+            iterations=settings.epochs,
+            tol=1e-6,
+            gain=1e-13,
             callback=step,
-            options={
-                "maxiter": settings.epochs,
-                "maxfun": 52 * settings.epochs,
-                "maxls": 50,
-                "gtol": 1e-6,
-                "ftol": 1e-13,
-            },
         )
     except KeyboardInterrupt:
         if not fit.training:
             raise
         fit.interrupted = True
         return
-    if not np.isfinite(found.x).all() or not np.isfinite(found.fun):
+    if not _lbfgs.is_finite(found):
         raise ValueError(f"{loss.name} overflows on these data; scale the columns, or raise --l2")
     keep(found.x)
     if not found.success:

@@ -1,15 +1,14 @@
-"""Estimators' fits by L-BFGS, on one pass over the data for an evaluation."""
+"""Fits by L-BFGS, on one pass over the data for an evaluation; those of the estimators."""
 
 # ruff: noqa: N803 - X is the field's name
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize  # type: ignore[import-untyped]
-from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
 
 from fastloss._arguments import Array
 from fastloss._core import Loss
@@ -28,6 +27,32 @@ SMOOTH = {
 }
 
 
+def minimum(
+    evaluate: Callable[[Array], tuple[float, Array]],
+    start: Array,
+    *,
+    iterations: int,
+    tol: float,
+    gain: float,
+    callback: Callable[..., None],
+) -> Any:
+    """Return SciPy's result: `tol` is for the largest derivative, `gain` for the relative gain of an iteration."""
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
+
+    return minimize(
+        evaluate,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        callback=callback,
+        options={"maxiter": iterations, "maxls": 50, "maxfun": 52 * iterations, "gtol": tol, "ftol": gain},
+    )
+
+
+def is_finite(found: Any) -> bool:
+    return bool(np.isfinite(found.x).all() and np.isfinite(found.fun))
+
+
 def solve(
     model: Any, loss: Loss[...], X: Any, y: Array, weight: Array | None, coef: Array, intercept: Array
 ) -> Solution:
@@ -44,21 +69,15 @@ def solve(
     def record(intermediate_result: Any) -> None:  # SciPy goes by the argument's name
         curve.append(float(intermediate_result.fun))
 
-    found = minimize(
+    found = minimum(
         evaluate,
         np.concatenate([coef.ravel(), intercept]) if model.fit_intercept else coef.ravel(),
-        jac=True,
-        method="L-BFGS-B",
+        iterations=int(model.max_iter),
+        tol=model.tol,
+        gain=GAIN[X.dtype.name],
         callback=record,
-        options={
-            "maxiter": int(model.max_iter),
-            "maxls": 50,
-            "maxfun": 52 * int(model.max_iter),
-            "gtol": model.tol,
-            "ftol": GAIN[X.dtype.name],
-        },
     )
-    if not (np.isfinite(found.x).all() and np.isfinite(found.fun)):
+    if not is_finite(found):
         raise ValueError(f"{loss.name} overflows on these data; scale X, as with StandardScaler, or raise l2")
     if not found.success:
         _advise(model, loss, found)
@@ -67,6 +86,8 @@ def solve(
 
 
 def _advise(model: Any, loss: Loss[...], found: Any) -> None:
+    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
+
     if loss.name in SMOOTH:
         advice = f"{loss.name} has kinks, where this solver may get stuck: {SMOOTH[loss.name]} has none"
     else:
