@@ -136,22 +136,53 @@ static ptrdiff_t next_batch(void *data, int status)
     return job->status || over ? 0 : fl_batch_tasks(&job->batches, rows_of(job->call, job->batch));
 }
 
-int fl_run_steps(fl_steps_call *call)
+/* Returns a status. */
+static int run_batches(steps_job *job, fl_steps_call *call, ptrdiff_t (*next)(void *job, int status))
 {
-    if (fl_steps_are_lazy(call))
-        return fl_run_lazy_steps(call);
-    steps_job job = { .call = call, .batch = -1 };
     const fl_linear_call *model = &call->model;
     const int is_long =
         !model->starts && call->rows * model->columns * model->real_bytes * call->scores >= LONG;
-    if (!fl_open_batches(&job.batches, call, is_long ? fl_num_threads() : 1))
+    *job = (steps_job){ .call = call, .batch = -1 };
+    if (!fl_open_batches(&job->batches, call, is_long ? fl_num_threads() : 1))
         return FL_NO_MEMORY;
-    const fl_rounds rounds = { &job, job.batches.workers, run_task, next_batch };
-    job.next = job.batches.spare;
+    const fl_rounds rounds = { job, job->batches.workers, run_task, next };
+    job->next = job->batches.spare;
     call->largest = call->norm = 0;
     call->odd = 0;
     fl_run_rounds(&rounds);
-    call->loss = fl_total_rounded(job.loss);
+    return job->status;
+}
+
+int fl_run_steps(fl_steps_call *call)
+{
+    steps_job job;
+    if (fl_steps_are_lazy(call))
+        return fl_run_lazy_steps(call);
+    const int status = run_batches(&job, call, next_batch);
+    if (status != FL_NO_MEMORY) {
+        call->loss = fl_total_rounded(job.loss);
+        free(job.batches.memory);
+    }
+    return status;
+}
+
+/* ---- a gradient alone -------------------------------------------------------------------------- */
+
+static ptrdiff_t only_batch(void *data, int status)
+{
+    steps_job *job = data;
+    job->status = status;
+    return ++job->batch ? 0 : fl_batch_tasks(&job->batches, job->call->rows);
+}
+
+int fl_run_gradient(fl_steps_call *call, double *sums)
+{
+    steps_job job;
+    const int status = run_batches(&job, call, only_batch);
+    if (status == FL_NO_MEMORY)
+        return status;
+    memcpy(sums, job.batches.sums, call->scores * (call->model.columns + 1) * sizeof *sums);
+    call->loss = job.batches.sums[job.batches.stride - 1];
     free(job.batches.memory);
-    return job.status;
+    return status;
 }

@@ -324,11 +324,13 @@ def test_no_rows(columns):
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_softmax(dtype, reduction):
+@pytest.mark.parametrize("columns", [4, 6000])  # one pass; matrix products
+def test_softmax(dtype, reduction, columns):
     """Against the scores' loss; its gradient by the coefficients is a product of NumPy's in extended precision."""
     rng = np.random.default_rng(0)
-    X, y, weight = rng.normal(size=(90, 4)).astype(dtype), rng.integers(0, 3, 90), rng.uniform(0, 2, 90)
-    coef, intercept = rng.normal(size=(3, 4)).astype(dtype), rng.normal(size=3)
+    X = (rng.normal(size=(90, columns)) * (4 / columns) ** 0.5).astype(dtype)
+    y, weight = rng.integers(0, 3, 90), rng.uniform(0, 2, 90)
+    coef, intercept = rng.normal(size=(3, columns)).astype(dtype), rng.normal(size=3)
     loss = fl.softmax_cross_entropy.bind(label_smoothing=0.1, ignore_index=2)
     scores = X.astype(np.float64) @ coef.T.astype(np.float64) + intercept
     value, slopes = loss.value_and_grad(y, scores, sample_weight=weight, reduction=reduction)
@@ -344,8 +346,8 @@ def test_softmax(dtype, reduction):
     objective = fl.linear.Objective(loss, X, y, l2=0.5, **options)
     value, grad = objective(np.append(coef.astype(float), intercept))
     assert value == got[0]
-    np.testing.assert_array_equal(grad[:12].reshape(3, 4).astype(dtype), got[1])
-    np.testing.assert_array_equal(grad[12:], got[2])
+    np.testing.assert_array_equal(grad[:-3].reshape(3, columns).astype(dtype), got[1])
+    np.testing.assert_array_equal(grad[-3:], got[2])
     with pytest.raises(ValueError, match="softmax_cross_entropy has no hess_vec"):
         objective.hess_vec(grad, grad)
 
@@ -617,6 +619,20 @@ def test_layouts_change_no_bit(dtype, tmp_path):
     assert bits(got) == wanted
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layouts_of_several_scores_change_no_bit(dtype, tmp_path):
+    X, y, coef, _ = logistic_problem(3001, 21, dtype)
+    weight, coef = np.linspace(0, 2, len(y)), np.stack([coef, -coef, coef / 3])
+    y = (y.astype(int) + np.arange(len(y))) % 3
+    wanted = bits(value_and_grad("softmax_cross_entropy", X, y, coef, 0.1, sample_weight=weight))
+    for name, same in (*layouts(X, tmp_path), ("columns one after the other", np.asfortranarray(X))):
+        got = value_and_grad("softmax_cross_entropy", same, y, coef, 0.1, sample_weight=weight)
+        assert bits(got) == wanted, name
+    X[weight == 0], y[weight == 0] = np.nan, -7
+    got = value_and_grad("softmax_cross_entropy", X, y, coef, 0.1, sample_weight=weight)
+    assert bits(got) == wanted
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64, bool, np.float16])
 def test_other_dtypes(dtype):
     X = np.random.default_rng(0).integers(0, 2, (300, 5)).astype(dtype)
@@ -639,7 +655,10 @@ def test_bits_do_not_depend_on_the_number_of_threads(shape, order, dtype):
         with fl.threads(threads):
             result = value_and_grad("logistic", X, y, coef, intercept)
             product = fl.linear.hess_vec("logistic", X, y, coef, coef, intercept, 1.0)
-            results.add(bits(result) + bits(product))
+            several = ()
+            if len(coef) < 1000:
+                several = value_and_grad("softmax_cross_entropy", X, y.astype(int), np.stack([coef, -coef]))
+            results.add(bits(result) + bits(product) + bits(several))
     assert len(results) == 1
 
 

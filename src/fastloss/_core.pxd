@@ -136,6 +136,7 @@ cdef extern from "fastloss.h" nogil:
         Py_ssize_t odd
 
     int fl_run_steps(fl_steps_call *call)
+    int fl_run_gradient(fl_steps_call *call, double *sums)
 
     int fl_num_threads()
     void fl_set_num_threads(int n)

@@ -303,21 +303,21 @@ class Descent:
         parameters: _Array,
         working: _Array,
         *,
-        velocity: _Array | None,
-        average: _Array | None,
-        average_from: int,
-        steps: int,
         batch_size: int,
-        fit_intercept: bool,
-        l2: float,
-        l1: float,
-        momentum: float,
-        nesterov: bool,
-        clip_norm: float,
-        intercept_rate: float,
-        limit: float,
-        importance_aware: bool,
-        hogwild: bool,
+        velocity: _Array | None = None,
+        average: _Array | None = None,
+        average_from: int = 0,
+        steps: int = 0,
+        fit_intercept: bool = True,
+        l2: float = 0,
+        l1: float = 0,
+        momentum: float = 0,
+        nesterov: bool = False,
+        clip_norm: float = ...,
+        intercept_rate: float = 1,
+        limit: float = ...,
+        importance_aware: bool = False,
+        hogwild: bool = False,
     ) -> None: ...
     def run(
         self,
@@ -328,6 +328,9 @@ class Descent:
         rows: int,
         rates: NDArray[np.float64],
     ) -> str | None: ...
+    def gradient(
+        self, X: _Array | tuple[_Array, ...], y: _Array, weight: _Array | None
+    ) -> NDArray[np.float64] | str: ...
 
 def sgd_update(
     moves: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, float]],

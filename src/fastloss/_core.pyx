@@ -9,6 +9,7 @@ cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.pyport cimport PY_SSIZE_T_MAX
+from libc.math cimport INFINITY
 from libc.string cimport strcpy
 from numpy cimport ndarray
 

@@ -14,10 +14,10 @@ cdef class Descent:
     cdef Layout layout
     cdef tuple arrays  # whose addresses the call has
 
-    def __init__(self, Loss loss, ndarray parameters, ndarray working, *, velocity, average, Py_ssize_t average_from,
-                 Py_ssize_t steps, Py_ssize_t batch_size, bint fit_intercept, double l2, double l1, double momentum,
-                 bint nesterov, double clip_norm, double intercept_rate, double limit, bint importance_aware,
-                 bint hogwild):
+    def __init__(self, Loss loss, ndarray parameters, ndarray working, *, Py_ssize_t batch_size, velocity=None,
+                 average=None, Py_ssize_t average_from=0, Py_ssize_t steps=0, bint fit_intercept=True, double l2=0,
+                 double l1=0, double momentum=0, bint nesterov=False, double clip_norm=INFINITY,
+                 double intercept_rate=1, double limit=INFINITY, bint importance_aware=False, bint hogwild=False):
         cdef fl_linear_call *model = &self.call.model
         cdef int i
         self.arrays = parameters, working, velocity, average
@@ -48,11 +48,27 @@ cdef class Descent:
         """A step for each batch of these rows, an int64 array, or of the first ones for None.
 
         X is as linear_pass takes it; y and weight are contiguous, in the dtype of `working`, but y of a loss of rows
-        is int32; `rates` is float64, a learning rate for each batch. Returns 'violated', 'diverged' or None; the step of which that is true was not
-        taken.
+        is int32; `rates` is float64, a learning rate for each batch. Returns 'violated', 'diverged' or None; the step
+        of which that is true was not taken.
         """
-        cdef fl_linear_call *model = &self.call.model
         cdef int status
+        self._open(X, y, weight, order, rows)
+        self.call.rates = <const double *>cnp.PyArray_DATA(rates)
+        with nogil:
+            status = fl_run_steps(&self.call)
+        return self._told(status)
+
+    def gradient(self, X, ndarray y, weight):
+        """Of the sum over all rows, per score its coefficients' derivatives and the intercept's; or 'violated'."""
+        cdef ndarray sums = np.empty((self.call.scores, self.call.model.columns + 1))
+        cdef int status
+        self._open(X, y, weight, None, cnp.PyArray_DIM(y, 0))
+        with nogil:
+            status = fl_run_gradient(&self.call, <double *>cnp.PyArray_DATA(sums))
+        return self._told(status) or sums
+
+    cdef int _open(self, X, ndarray y, weight, order, Py_ssize_t rows) except -1:
+        cdef fl_linear_call *model = &self.call.model
         model.rows = cnp.PyArray_DIM(y, 0)
         describe_matrix(model, self.layout.strides[0], X)
         if self.call.row_kernel != NULL:
@@ -63,9 +79,10 @@ cdef class Descent:
         if weight is not None:
             describe(&model.weight, NULL, weight, 1)
         self.call.order = NULL if order is None else <const cnp.int64_t *>cnp.PyArray_DATA(<ndarray>order)
-        self.call.rows, self.call.rates = rows, <const double *>cnp.PyArray_DATA(rates)
-        with nogil:
-            status = fl_run_steps(&self.call)
+        self.call.rows = rows
+        return 0
+
+    cdef object _told(self, int status):
         if status & FL_NO_MEMORY:
             raise MemoryError(f"no room for the gradient by {self.call.model.columns} columns")
         if status & FL_INTERRUPTED:

@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike
 
 from fastloss._arguments import Array, refuse_weight, rescale_weight
 from fastloss._checks import positive
-from fastloss._core import as_array
+from fastloss._core import LANES, Descent, as_array
 from fastloss._row_arguments import check_class_weight, check_options, row_weights
 from fastloss.multiclass import softmax_cross_entropy
 from fastloss.regression import absolute_error
 
 BLOCK_BYTES = 64 * 1024 * 1024
+MOST_IN_ONE_PASS = 1 << 14  # coefficients: with more of them BLAS's products are faster
 
 
 class LinearCrossEntropy:
@@ -280,8 +281,29 @@ def model_gradients(
     """Return the value of the loss with these parameters, and its derivatives by W and bias, without that by X."""
     ignored, class_weight = params["ignore_index"], params["class_weight"]
     work = _prepare(y, X, W, bias, sample_weight, reduction, ignored, class_weight, None, BLOCK_BYTES)
+    if len(y) and W.size <= MOST_IN_ONE_PASS:
+        return _in_one_pass(work, bias, params["label_smoothing"], params["z_loss"])
     grads = np.zeros(work.W.shape, work.dtype), np.zeros(len(work.W), work.dtype)
     return _run(work, params["label_smoothing"], params["z_loss"], [None, *grads]), *grads
+
+
+def _in_one_pass(
+    work: _Work, bias: Array, label_smoothing: float, z_loss: float
+) -> tuple[float, Array, Array]:
+    """The same as of the batch of an SGD, whose rows are still in cache when they are read again."""
+    classes, d = work.W.shape
+    loss = softmax_cross_entropy.bind(label_smoothing=label_smoothing, z_loss=z_loss)
+    labels, weight, working = work.y, work.weight, np.zeros((classes, -(-d // LANES) * LANES), work.dtype)
+    working[:, :d] = work.W
+    if weight is not None:  # labels of other rows may be anything
+        labels, weight = np.where(weight != 0, labels, -1), np.require(weight, work.dtype, ["C", "A"])
+    parameters = np.concatenate((work.W, bias), axis=None, dtype=np.float64)
+    descent = Descent(loss, parameters, working, batch_size=len(labels))
+    sums = descent.gradient(work.X, np.require(labels, np.int32, ["C", "A"]), weight)
+    assert not isinstance(sums, str)  # the labels are known to be classes
+    with np.errstate(all="ignore"):
+        sums /= work.divisor
+    return descent.loss / work.divisor, sums[:, :d], sums[:, d]
 
 
 def rows_that_count(y: Array, classes: int, weight: Array | None, params: dict[str, Any]) -> Array | None:
@@ -301,8 +323,8 @@ def _run(work: _Work, label_smoothing: float, z_loss: float, grads: list[Any] | 
     loss = softmax_cross_entropy.bind(label_smoothing=label_smoothing, z_loss=z_loss)
     size, (classes, d) = work.dtype.itemsize, work.W.shape
     rows = len(work.X) if work.present is None else len(work.present)
-    # A row's scores, for the cap its argument, and of the row itself two copies and the gradient.
-    row_bytes = size * (classes * (1 if work.softcap is None else 2) + 3 * d)
+    # A row's scores, for the cap its argument, and of the row itself two copies, or one, and the gradient.
+    row_bytes = size * (classes * (1 if work.softcap is None else 2) + (2 if classes < d else 3) * d)
     room = max(1, work.block_bytes // row_bytes)
     part = 0  # classes whose gradient is added at a time
     if rows > room and grads is not None:
@@ -339,13 +361,16 @@ def _run(work: _Work, label_smoothing: float, z_loss: float, grads: list[Any] | 
             # Threads of OpenBLAS wait less for each other here than in s @ W.
             if grads[0] is not None:
                 grads[0][these] = (work.W.T @ s.T).T / divisor
-            x = x / divisor
+            if work.bias is not None:
+                bias_sum += np.ones(len(s), work.dtype) @ s
+            if classes < d:  # of the factors of a product the smaller one
+                s /= divisor
+            else:
+                x = x / divisor
             if start == 0:
                 np.matmul(s.T, x, out=grads[1])
             else:
                 _add_product(grads[1], s, x, scratch)
-            if work.bias is not None:
-                bias_sum += np.ones(len(s), work.dtype) @ s
         if grads is not None and work.bias is not None:
             grads[2][...] = bias_sum / work.divisor
     return math.fsum(sums) / work.divisor
