@@ -284,7 +284,8 @@ typedef struct {
  * last step in any case. The result depends on the elements alone, but with hogwild. */
 int fl_run_steps(fl_steps_call *call);
 
-/* Sets loss, and for each score the rows' X'g and the sum of g, where all rows are one batch. As the former. */
+/* Sets loss, and for each score the rows' X'g and the sum of g, where all rows are one batch. As the former.
+ */
 int fl_run_gradient(fl_steps_call *call, double *sums);
 
 /* Threads: of this thread's calls if fl_set_thread_limit was given > 0, else of fl_set_num_threads, else what
