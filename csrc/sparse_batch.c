@@ -128,7 +128,7 @@ static ALWAYS_INLINE void copy_group(const fl_linear_call *model, int real, int 
         const int32_t column = j == (int32_t)j ? (int32_t)j : -1;
         columns[l] = column;
         elements[l] = x;
-        row->outside |= column | (end - column);
+        row->outside |= column | (int32_t)((uint32_t)end - (uint32_t)column);
         row->falls |= is_there ? (int32_t)((uint32_t)column - (uint32_t)row->before - 1) : 0;
         row->before = column;
         row->largest[l] = fl_larger(fabs(x), row->largest[l]);

@@ -162,7 +162,8 @@ def test_a_label_outside_of_the_domain_and_a_column_that_is_not_there():
     with pytest.raises(ValueError, match=r"y_true must lie in \[0, 1\].*at index 100$"):
         sgd("logistic", X, other, coef, batch_size=2, shuffle=None, **PENALTIES)
     assert (coef == 0.1).all()
-    for column in (400, -1):
+    for column in (400, -1, -(2**31), 2**32):
+        X.indices = X.indices.astype(np.int32 if column < 2**31 else np.int64)
         X.indices[4 * 100] = column
         with pytest.raises(ValueError, match="X is not a valid CSR matrix"):
             sgd("logistic", X, y, coef, batch_size=2, shuffle=None, **PENALTIES)
