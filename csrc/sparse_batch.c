@@ -37,6 +37,7 @@ static size_t lay_out(const fl_linear_call *model, fl_sparse_batch *b, ptrdiff_t
 #define PLACE(what, bytes) (memory ? (what = (void *)(memory + used)) : NULL, used += whole_lines(bytes))
     for (int i = 0; i < MARGINS; i++)
         PLACE(b->margins[i], (size_t)(most + FL_LANES) * model->real_bytes);
+    PLACE(b->counts, most * sizeof *b->counts);
     PLACE(b->ends, most * sizeof *b->ends);
     PLACE(b->g, most * sizeof *b->g);
     PLACE(b->sizes, most * sizeof *b->sizes);
@@ -128,7 +129,7 @@ static ALWAYS_INLINE void copy_group(const fl_linear_call *model, int real, int 
         const int32_t column = j == (int32_t)j ? (int32_t)j : -1;
         columns[l] = column;
         elements[l] = x;
-        row->outside |= column | (end - column);
+        row->outside |= column | (int32_t)((uint32_t)end - (uint32_t)column);
         row->falls |= is_there ? (int32_t)((uint32_t)column - (uint32_t)row->before - 1) : 0;
         row->before = column;
         row->largest[l] = fl_larger(fabs(x), row->largest[l]);
@@ -146,7 +147,7 @@ static double sum_of_sizes(const double *x, ptrdiff_t n)
 /* Returns how many elements there are then, or -1 where the row is not inside of the matrix. */
 static ALWAYS_INLINE ptrdiff_t copy_row(const fl_linear_call *model, int real, int index, span s,
                                         ptrdiff_t room, int32_t *columns, double *x, double *size,
-                                        ptrdiff_t *distinct)
+                                        int *distinct)
 {
     const ptrdiff_t n = s.end - s.start, all = filled(n);
     row_facts row = { .before = -1 };
@@ -158,7 +159,7 @@ static ALWAYS_INLINE ptrdiff_t copy_row(const fl_linear_call *model, int real, i
     if (n > 0)
         copy_group(model, real, index, s.start + k, s.end - 1, columns + k, x + k, &row);
     const double *of = row.largest;
-    *distinct = row.falls < 0 ? -1 : n;
+    *distinct = row.falls >= 0;
     *size = row.falls < 0 ? sum_of_sizes(x, n) : fl_larger(fl_larger(of[0], of[1]), fl_larger(of[2], of[3]));
     return row.outside < 0 ? -1 : all;
 }
@@ -173,6 +174,7 @@ static ALWAYS_INLINE int copy_rows(const fl_steps_call *call, fl_sparse_batch *b
                                      b->elements + used, b->sizes + i, &b->distinct);
         if (n < 0)
             return 0;
+        b->counts[i] = s.end - s.start;
         b->ends[i] = used += n;
         fetch(call, real, index, first + i);
     }
@@ -254,7 +256,7 @@ static void add_rows(const fl_sparse_batch *b)
     double *sums = b->sums;
     for (ptrdiff_t i = 0, start = 0; i < b->n; start = b->ends[i++]) {
         const double g = b->g[i];
-        const ptrdiff_t end = g != 0 ? b->ends[i] : start;
+        const ptrdiff_t end = g != 0 ? start + b->counts[i] : start; /* infinity times 0 would be NaN */
         for (ptrdiff_t k = start; k < end; k++)
             sums[columns[k]] += g * x[k];
     }
@@ -263,7 +265,7 @@ static void add_rows(const fl_sparse_batch *b)
 /* Of one row. */
 static ptrdiff_t multiply_row(fl_sparse_batch *b)
 {
-    const ptrdiff_t n = b->g[0] != 0 ? b->distinct : 0;
+    const ptrdiff_t n = b->g[0] != 0 ? b->counts[0] : 0;
     for (ptrdiff_t k = 0; k < n; k++) {
         b->touched[k] = b->columns[k];
         b->grads[k] = b->g[0] * b->elements[k];
@@ -289,7 +291,7 @@ static ptrdiff_t collect_sums(fl_sparse_batch *b)
 
 ptrdiff_t fl_collect_batch(fl_sparse_batch *b)
 {
-    const ptrdiff_t found = b->n == 1 && b->distinct >= 0 ? multiply_row(b) : collect_sums(b);
+    const ptrdiff_t found = b->n == 1 && b->distinct ? multiply_row(b) : collect_sums(b);
     memset(b->grads + found, 0, FL_LANES * sizeof *b->grads);
     return found;
 }
@@ -299,10 +301,10 @@ static ALWAYS_INLINE void move_rows(const fl_sparse_batch *b, int shared, int av
     const int32_t *columns = b->columns;
     const double *x = b->elements, rate = m.rate / (double)b->n;
     for (ptrdiff_t i = 0, start = 0; i < b->n; start = b->ends[i++]) {
-        const double step = rate * b->g[i];
-        const ptrdiff_t end = step != 0 ? b->ends[i] : start;
+        const double g = b->g[i];
+        const ptrdiff_t end = g != 0 ? b->ends[i] : start;
         for (ptrdiff_t k = start; k < end; k++) {
-            const double was = fl_get(shared, m.v + columns[k]), is = was - step * x[k];
+            const double was = fl_get(shared, m.v + columns[k]), is = was - rate * (g * x[k]);
             fl_set(shared, m.v + columns[k], is);
             if (averaged)
                 m.past[columns[k]] += m.mass * (is - was);

@@ -16,9 +16,10 @@ typedef struct {
     int real;   /* bytes of one in the margins */
     int shared; /* other threads move the same parameters */
     char *margins[MARGINS];
-    ptrdiff_t distinct; /* elements of the last row, or -1 where it has a column twice */
-    ptrdiff_t *ends;    /* of the rows, in what comes next */
-    int32_t *columns;   /* of the elements */
+    int distinct;      /* the last row has no column twice */
+    ptrdiff_t *counts; /* elements of each row, without those that fill it up */
+    ptrdiff_t *ends;   /* of the rows, in what comes next */
+    int32_t *columns;  /* of the elements */
     double *elements;
     ptrdiff_t room;   /* for so many */
     double *g;        /* of each row the derivative of its loss */

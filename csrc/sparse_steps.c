@@ -197,7 +197,7 @@ static int take_step(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t b
         return FL_VIOLATED;
     /* Within these the gradient is, and the parameters will be, whatever is lost in rounding. */
     const double total = call->fit_intercept ? fabs(fl_batch_total(rows)) : 0;
-    const double bound = (1 + 0x1p-30) * fl_larger(fl_batch_bound(rows), total) / (double)rows->n;
+    const double bound = (1 + 0x1p-30) * fl_larger(total, fl_batch_bound(rows)) / (double)rows->n;
     room->reach += bound * (fabs(rate_of(call, s, batch)) + fabs(call->intercept_rate * call->rates[batch]));
     if (call->slope || call->clip_norm < INFINITY || !(room->reach <= job->limit) ||
         !(fabs(*loss) <= DBL_MAX))
@@ -324,7 +324,7 @@ int fl_run_lazy_steps(fl_steps_call *call)
         room_of(&job, w)->rows.shared = job.workers > 1;
         room_of(&job, w)->moved = (double *)(room + head + rows);
     }
-    job.limit = call->limit / job.workers;
+    job.limit = (1 - 0x1p-20) * call->limit / job.workers; /* rounding, too, leads away */
 
     fl_total loss = { 0, 0 };
     fl_watch watch = fl_watch_start();

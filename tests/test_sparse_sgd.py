@@ -155,6 +155,53 @@ def test_divergence():
     assert np.abs(coef).max() > 1e100
 
 
+def test_a_gradient_that_is_not_finite_has_the_largest_component_of_the_dense_one():
+    X = sparse.csr_array(([1.0, 2.0, 1e200], [3, 5, 7], [0, 2, 3]), shape=(2, 90))
+    for rows in (X, X.toarray()):
+        with pytest.raises(DivergenceError) as caught:
+            sgd("half_squared_error", rows, np.ones(2), np.full(90, 1e200), batch_size=2)
+        assert caught.value.history.largest_grad == [np.inf]
+
+
+def single(data, rows, columns):
+    """So many rows, which the elements are dealt to in turn."""
+    n = len(data)
+    return sparse.csr_array(
+        (data, columns, np.linspace(0, n, rows + 1, dtype=int)), shape=(rows, 16 * n + 16)
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_long_step_along_small_elements(rows):
+    """The rate times the derivative of a loss is too large, the step is not."""
+    X = single([1e-300, 2e-300], rows, [0, 1])
+    coef, dense = np.zeros((2, X.shape[1]))
+    options = {"lr": 8e307, "batch_size": rows, "epochs": 1}
+    sgd("squared_error", X, np.full(rows, 9.0), coef, **options)
+    sgd("squared_error", X.toarray(), np.full(rows, 9.0), dense, **options)
+    np.testing.assert_allclose(coef, dense, rtol=1e-12)
+    np.testing.assert_allclose(coef[:2], [1.44e9 / rows, 2.88e9 / rows])
+
+
+def test_a_derivative_that_is_not_finite_of_a_loss_that_is():
+    X, coef = single([0.0, 0.0], 1, [0, 1]), np.zeros(48)
+    with pytest.raises(DivergenceError):
+        sgd("squared_error", [(X, np.full(1, 0.9), np.full(1, 1.5e308))], None, coef, batch_size=1)
+    assert (coef == 0).all()
+
+
+def test_steps_that_are_rounded_do_not_lead_beyond_the_largest_number():
+    """Each of 40 rows moves the coefficient by little more than half an ULP."""
+    most, half = np.finfo(float).max, 2.0**970
+    X = single(np.full(40, 1e-7), 40, np.zeros(40, int))
+    coef, dense = np.zeros((2, X.shape[1]))
+    coef[0] = dense[0] = most - 2 * 25 * half
+    options = {"lr": 40.04 * (half / 1e-7), "intercept_lr": 0.0, "batch_size": 40, "epochs": 1}
+    sgd("absolute_error", X, np.full(40, 4e306), coef, **options)
+    sgd("absolute_error", X.toarray(), np.full(40, 4e306), dense, **options)
+    np.testing.assert_allclose(coef, dense, rtol=1e-13)
+
+
 def test_a_label_outside_of_the_domain_and_a_column_that_is_not_there():
     X, y = problem()
     coef, other = np.full(400, 0.1), y.copy()
@@ -162,7 +209,8 @@ def test_a_label_outside_of_the_domain_and_a_column_that_is_not_there():
     with pytest.raises(ValueError, match=r"y_true must lie in \[0, 1\].*at index 100$"):
         sgd("logistic", X, other, coef, batch_size=2, shuffle=None, **PENALTIES)
     assert (coef == 0.1).all()
-    for column in (400, -1):
+    for column in (400, -1, -(2**31), 2**32):
+        X.indices = X.indices.astype(np.int32 if column < 2**31 else np.int64)
         X.indices[4 * 100] = column
         with pytest.raises(ValueError, match="X is not a valid CSR matrix"):
             sgd("logistic", X, y, coef, batch_size=2, shuffle=None, **PENALTIES)
