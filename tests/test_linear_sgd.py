@@ -787,11 +787,15 @@ def test_shared_memory_is_refused():
         sgd("logistic", X, y, X[0])
 
 
-def test_a_sparse_matrix_that_leads_outside_is_refused():
+@pytest.mark.parametrize("options", [{}, {"validation_fraction": 0.5}])
+@pytest.mark.parametrize(
+    ("part", "at", "wrong"), [("indices", 300, 7), ("indptr", 50, 10**6), ("indptr", 50, 0)]
+)
+def test_a_sparse_matrix_that_leads_outside_is_refused(part, at, wrong, options):
     sparse = pytest.importorskip("scipy.sparse")
     X = sparse.csr_array(problem()[0])
-    X.indices[300] = 7
+    getattr(X, part)[at] = wrong
     coef = np.full(7, 0.5)
     with pytest.raises(ValueError, match="X is not a valid CSR matrix"):
-        sgd("huber", X, np.zeros(97), coef)
+        sgd("huber", X, np.zeros(97), coef, **options)
     assert (coef == 0.5).all()

@@ -255,7 +255,7 @@ def sgd(
         model = linear._kind(loss)(loss, cast(ArrayLike, X), y, sample_weight, 0.0, "mean")
         check(model)
         of_validation = here.rng if resume is None else np.random.default_rng(seed)  # the same rows as before
-        data = Memory(model, X, batch, shuffle, class_weight, validation_fraction, of_validation)
+        data = Memory(model, batch, shuffle, class_weight, validation_fraction, of_validation)
     model = data.model
     held_out = data.held_out
     if validation is not None:
