@@ -649,7 +649,8 @@ def test_what_is_read_is_not_written_over(folder, tmp_path, monkeypatch, capsys)
         (["--loss", "hubr"], "there is no loss named 'hubr'; did you mean 'huber'?"),
         (["--loss", "huber(delt=1)"], "did you mean delta?"),
         (["--loss", "huber(delta=-1)"], "delta must be > 0"),
-        (["--loss", "huber(delta)"], "could not convert"),
+        (["--loss", "huber(delta)"], "must be a name, or a name with parameters"),
+        (["--loss", "huber(delta=x)"], "could not convert"),
         (["--loss", "huber", "--target", "yy"], "no column 'yy'; did you mean 'y'?"),
         (["--loss", "huber"], "which column is the target?"),
         (["--loss", "brier", "--target", "kind"], "take logistic"),
@@ -855,6 +856,10 @@ def test_what_was_there_survives_a_write_that_fails(folder, tmp_path):
     assert result.returncode == 2
     assert f"fastloss: cannot write to {path}: File too large\n" == result.stderr
     assert path.read_bytes() == before
+    for ending in ("csv", "parquet", "npy"):  # predictions of which some still fit
+        output = tmp_path / f"p.{ending}"
+        result = run("predict", path, folder / "data.csv", "-o", output, preexec_fn=limit)
+        assert f"fastloss: cannot write to {output}: File too large\n" == result.stderr
     assert os.listdir(tmp_path) == ["m.npz"]
 
 

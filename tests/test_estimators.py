@@ -322,6 +322,11 @@ def test_a_failed_fit_keeps_the_model():
     assert model.coef_ is coef
 
 
+def test_one_class_alone():
+    with pytest.raises(ValueError, match="y has one class alone, 1.0; a classifier needs at least two"):
+        LinearClassifier().fit(np.ones((3, 1)), np.ones(3))
+
+
 @pytest.mark.parametrize(
     ("model", "error", "message"),
     [

@@ -369,7 +369,7 @@ def test_softmax_without_intercepts():
         ),
         ({"coef": np.zeros((2, 3))}, ValueError, r"pass shape \(K, 2\), a row for each class"),
         ({"intercept": np.zeros(2)}, ValueError, r"intercept has shape \(2,\); pass shape \(3,\)"),
-        ({"y": np.full(6, 3)}, ValueError, r"y must lie in \[0, 3\)"),
+        ({"y": np.full(6, 3)}, ValueError, r"y must lie in \[0, 3\), the rows of coef"),
         ({"y": np.zeros(6)}, TypeError, "y must be class indices"),
     ],
 )

@@ -560,8 +560,10 @@ def test_callback():
     assert states[-1].intercept is intercept
     _, wanted, _ = fit("logistic", X, y, epochs=5)
     np.testing.assert_array_equal(coef, wanted)
+    coef, (_, first, _) = np.zeros(7), fit("logistic", X, y, epochs=1)
     with pytest.raises(ZeroDivisionError):
-        fit("logistic", X, y, callback=lambda state: 1 / 0)
+        sgd("logistic", X, y, coef, np.zeros(1), shuffle=None, callback=lambda state: 1 / 0)
+    np.testing.assert_array_equal(coef, first)
 
 
 @pytest.mark.parametrize("average", [False, True])
@@ -738,6 +740,7 @@ def test_momentum_and_average_may_begin_later():
         ({"momentum": 1.0}, ValueError, r"momentum must lie in \[0, 1\)"),
         ({"nesterov": True}, ValueError, "nesterov needs momentum > 0"),
         ({"average": -1}, ValueError, "average must be >= 0"),
+        ({"callback": 3}, TypeError, "callback must be a function of a State, got 3"),
         ({"clip_norm": 0.0}, ValueError, "clip_norm must be > 0"),
         ({"intercept_lr": -1.0}, ValueError, "intercept_lr must be >= 0"),
         ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change must be >= 1"),
@@ -787,11 +790,15 @@ def test_shared_memory_is_refused():
         sgd("logistic", X, y, X[0])
 
 
-def test_a_sparse_matrix_that_leads_outside_is_refused():
+@pytest.mark.parametrize("options", [{}, {"validation_fraction": 0.5}])
+@pytest.mark.parametrize(
+    ("part", "at", "wrong"), [("indices", 300, 7), ("indptr", 50, 10**6), ("indptr", 50, 0)]
+)
+def test_a_sparse_matrix_that_leads_outside_is_refused(part, at, wrong, options):
     sparse = pytest.importorskip("scipy.sparse")
     X = sparse.csr_array(problem()[0])
-    X.indices[300] = 7
+    getattr(X, part)[at] = wrong
     coef = np.full(7, 0.5)
     with pytest.raises(ValueError, match="X is not a valid CSR matrix"):
-        sgd("huber", X, np.zeros(97), coef)
+        sgd("huber", X, np.zeros(97), coef, **options)
     assert (coef == 0.5).all()

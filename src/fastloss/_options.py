@@ -87,7 +87,7 @@ def add_evaluate(parser: Parser) -> None:
 
 
 def _loss(text: str) -> Loss[...]:
-    found = re.fullmatch(r"(\w+)\s*(?:\((.*)\))?", text.strip())
+    found = re.fullmatch(r"(\w+)\s*(?:\(((?:[^=,]+=[^=,]+,?)*\s*)\))?", text.strip())
     try:
         if not found:
             raise ValueError(f"must be a name, or a name with parameters as in huber(delta=2), got {text!r}")

@@ -12,7 +12,9 @@ from fastloss._readers import required
 
 
 def _write_npy(file: IO[bytes], names: Sequence[str], blocks: Iterator[Array]) -> None:
-    np.save(file, np.concatenate(list(blocks)), allow_pickle=False)
+    array, form = np.ascontiguousarray(np.concatenate(list(blocks))), np.lib.format
+    form.write_array_header_1_0(file, form.header_data_from_array_1_0(array))
+    file.write(array.data)  # np.save's error does not say that the disk is full
 
 
 def _write_table(

@@ -67,7 +67,6 @@ class Memory:
     def __init__(
         self,
         model: linear._Model,
-        X: Any,
         batch: int,
         shuffle: str | None,
         class_weight: Any,
@@ -76,7 +75,7 @@ class Memory:
     ) -> None:
         self.model, self.orders = model, Orders(shuffle, batch)
         model.weight = weigh(model, class_weight)
-        self.rows, self.held_out = _held_out(model, X, validation_fraction, rng)
+        self.rows, self.held_out = _held_out(model, validation_fraction, rng)
         self.count = model.rows if self.rows is None else len(self.rows)
         self.steps = -(-self.count // batch)
         self.y = model.targets()
@@ -166,7 +165,7 @@ def given_validation(validation: Any, loss: Any, columns: int) -> linear._Model:
 
 
 def _held_out(
-    model: linear._Model, X: Any, part: float | None, rng: np.random.Generator
+    model: linear._Model, part: float | None, rng: np.random.Generator
 ) -> tuple[Array | None, linear._Model | None]:
     """The rows for training, None for all, and the model of the others."""
     if part is None:
@@ -176,7 +175,4 @@ def _held_out(
         raise ValueError(f"validation_fraction={part} of {model.rows} rows leaves no rows on one side")
     chosen = np.zeros(model.rows, bool)
     chosen[rng.permutation(model.rows)[:count]] = True
-    held, rows = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-    X = X.tocsr()[held] if isinstance(model.X, tuple) else model.X[held]
-    w = None if model.weight is None else model.weight[held]
-    return rows, type(model)(model.loss, X, model.y[held], w, 0.0, "mean")
+    return np.flatnonzero(~chosen), taken(model, np.flatnonzero(chosen))

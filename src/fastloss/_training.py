@@ -128,7 +128,7 @@ class _Seen:
 
 def _advice(step: int, odd: int, lr: float) -> str:
     advice = (
-        f"lr was {lr:.3g}: lower it, scale the columns of X, or pass clip_norm="
+        f"lr was {lr:.3g}: lower it, scale the columns of X, pass clip_norm=, or look for inf and NaN in X and y"
         if step
         else "that was the first step: look for inf, NaN and huge numbers in X and y, or lower lr"
     )

@@ -508,7 +508,7 @@ n_iter_no_change, random_state, verbose
             codes = np.searchsorted(classes, labels)[codes]
         if len(classes) < 2:
             raise ValueError(
-                f"y has one class alone, {classes[0]!r}; a classifier needs at least two classes"
+                f"y has one class alone, {classes.tolist()[0]!r}; a classifier needs at least two classes"
             )
         weight = self._weigh(classes, codes, weight)
         softmax = self._softmax(loss, len(classes))

@@ -150,7 +150,8 @@ def sgd(
         run**: a thread reads what others are about to change, and may write over it; that does little harm where rows
         seldom share columns. For sparse rows, batches of up to 64, and no `l1`, `momentum` or `average`.
     callback : callable, optional
-        Called with a `State` behind each epoch; if it returns True, the work ends. An exception of its own passes.
+        Called with a `State` behind each epoch; if it returns True, the work ends. An exception of its own passes;
+        `coef` and `intercept` are then those that it was given.
     resume : Checkpoint, optional
         ``history.checkpoint`` of a call before, which this one continues, on the same rows or others: parameters,
         velocity, average, number of the step and random generator are those that it had at the end. `coef` and
@@ -186,7 +187,8 @@ def sgd(
     are, ``schedule='cosine'``.
 
     Ctrl-C does not raise: it ends the work, between two steps, and what has been learned is kept;
-    ``history.interrupted`` says so.
+    ``history.interrupted`` says so. Before the first step, while the data are checked or ``lr='auto'`` is tried, it
+    does raise, and nothing has changed.
 
     Threads share the rows of a batch where these take more than some 32 kB: 256 rows of 100 columns, not 32. Sparse rows
     stay on one thread, but for `hogwild`. Without it the bits depend on neither the number of threads nor, among SIMD
@@ -227,6 +229,8 @@ def sgd(
         raise ValueError("pass either validation or validation_fraction")
     if schedule == "adaptive" and tol is None:
         raise ValueError("schedule='adaptive' needs tol, by which it knows that the loss does not decrease")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function of a State, got {callback!r}")
     l1, l2 = nonnegative(l1=l1), nonnegative(l2=l2)
     epochs, batch = _whole("epochs", epochs), min(_whole("batch_size", batch_size), sys.maxsize // 2)
     average_from = None if average is False else 0 if average is True else _whole("average", average, 0)
@@ -255,7 +259,7 @@ def sgd(
         model = linear._kind(loss)(loss, cast(ArrayLike, X), y, sample_weight, 0.0, "mean")
         check(model)
         of_validation = here.rng if resume is None else np.random.default_rng(seed)  # the same rows as before
-        data = Memory(model, X, batch, shuffle, class_weight, validation_fraction, of_validation)
+        data = Memory(model, batch, shuffle, class_weight, validation_fraction, of_validation)
     model = data.model
     held_out = data.held_out
     if validation is not None:

@@ -165,6 +165,7 @@ def _prepare(
     class_weight: ArrayLike | None,
     softcap: SupportsFloat | None,
     block_bytes: int,
+    matrix: str = "W",
 ) -> _Work:
     """Check all arguments, and find the weights: the divisor must be known before the first gradient."""
     if reduction not in ("mean", "sum"):
@@ -214,7 +215,7 @@ def _prepare(
             )
         if not weight.all():
             present = np.flatnonzero(weight)
-    check_labels(labels, classes, weight, "W")
+    check_labels(labels, classes, weight, matrix)
     divisor = divisor or 1.0
     dtype = np.result_type(*(a.dtype for a in (x, w, b) if a is not None))
     dtype = np.dtype(np.float32 if dtype in (np.float16, np.float32) else np.float64)
@@ -280,7 +281,7 @@ def model_gradients(
 ) -> tuple[float, Array, Array]:
     """Return the value of the loss with these parameters, and its derivatives by W and bias, without that by X."""
     ignored, class_weight = params["ignore_index"], params["class_weight"]
-    work = _prepare(y, X, W, bias, sample_weight, reduction, ignored, class_weight, None, BLOCK_BYTES)
+    work = _prepare(y, X, W, bias, sample_weight, reduction, ignored, class_weight, None, BLOCK_BYTES, "coef")
     if len(y) and W.size <= MOST_IN_ONE_PASS:
         return _in_one_pass(work, bias, params["label_smoothing"], params["z_loss"])
     grads = np.zeros(work.W.shape, work.dtype), np.zeros(len(work.W), work.dtype)
