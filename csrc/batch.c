@@ -17,15 +17,9 @@ enum {
     LONG_ENOUGH = 4, /* rows that lie together are not copied */
 };
 
-/* What there is one of per row, or for SCORES and, in their place or behind them, GRADS one per score. */
-typedef enum { LABELS, WEIGHTS, SCORES } margin;
-
 /* ---- where rows lie ---------------------------------------------------------------------------- */
 
-static ptrdiff_t row_at(const fl_batches *b, ptrdiff_t i)
-{
-    return b->call->order ? (ptrdiff_t)b->call->order[i] : i;
-}
+static ptrdiff_t row_at(const fl_batches *b, ptrdiff_t i) { return fl_row_at(b->call, i); }
 
 /* How many of the rows [i, end) of the order lie one behind the other. */
 static ptrdiff_t stretch(const fl_batches *b, ptrdiff_t i, ptrdiff_t end)
@@ -38,16 +32,16 @@ static ptrdiff_t stretch(const fl_batches *b, ptrdiff_t i, ptrdiff_t end)
 }
 
 /* What there is one of per row, 1 where `from` is NULL; behind it the last one again, or 0. */
-#define GATHER(real)                                                                   \
-    for (ptrdiff_t i = 0; i < n; i++)                                                  \
-        ((real *)to)[i] = from ? ((const real *)from)[row_at(b, start + i)] : (real)1; \
-    for (ptrdiff_t i = n; i < padded; i++)                                             \
+#define GATHER(real)                                                                         \
+    for (ptrdiff_t i = 0; i < n; i++)                                                        \
+        ((real *)to)[i] = from ? ((const real *)from)[fl_row_at(call, start + i)] : (real)1; \
+    for (ptrdiff_t i = n; i < padded; i++)                                                   \
         ((real *)to)[i] = again ? ((real *)to)[n - 1] : (real)0;
 
-static void gather(const fl_batches *b, const void *from, ptrdiff_t start, ptrdiff_t n, ptrdiff_t padded,
-                   int again, void *to)
+static void gather(const fl_steps_call *call, const void *from, ptrdiff_t start, ptrdiff_t n,
+                   ptrdiff_t padded, int again, void *to)
 {
-    if (b->call->model.real_bytes == 8) {
+    if (call->model.real_bytes == 8) {
         GATHER(double)
     } else {
         GATHER(float)
@@ -112,37 +106,31 @@ static fl_matrix part_at(const fl_batches *b, const block *k, ptrdiff_t i, const
 
 /* ---- one block of rows ------------------------------------------------------------------------- */
 
-/* Where a worker puts what there is of a block: margins of labels, weights and each score, and of gradients,
- * which of a loss of rows stand in the place of the scores. */
-typedef struct {
-    char *labels, *weights, *scores, *grads, *copy;
-} desk;
-
-static desk desk_of(const fl_batches *b, int worker)
+/* A worker's, and its copy of a block's rows. */
+static fl_desk desk_of(const fl_batches *b, int worker, char **copy)
 {
     char *room = b->rooms + worker * b->room, *scores = room + 2 * b->margin,
          *behind = scores + b->call->scores * b->margin;
-    return (desk){ room, room + b->margin, scores, b->call->row_kernel ? scores : behind,
-                   behind + b->margin };
+    *copy = behind + b->margin;
+    return (fl_desk){ room, room + b->margin, scores, b->call->row_kernel ? scores : behind, b->margin };
 }
 
 /* Turns the scores of a loss of rows into its derivatives. They lie as `across` says, but for the strips'
  * distance. */
-static int differentiate_rows(const fl_batches *b, const desk *at, ptrdiff_t start, ptrdiff_t n,
+static int differentiate_rows(const fl_steps_call *call, const fl_desk *at, ptrdiff_t start, ptrdiff_t n,
                               double *total)
 {
-    const fl_steps_call *call = b->call;
     const ptrdiff_t size = call->model.real_bytes;
     int32_t label[FL_TILE_ROWS];
     _Alignas(64) char value[FL_TILE_ROWS * sizeof(double)];
     for (ptrdiff_t row = 0, rows; row < n; row += rows) {
         const ptrdiff_t left = n - row;
-        const fl_rows scores = { at->scores + row * size, (ptrdiff_t)b->margin / size, FL_LANES };
+        const fl_rows scores = { at->scores + row * size, (ptrdiff_t)at->margin / size, FL_LANES };
         int correct;
         double sum;
         rows = left < FL_TILE_ROWS ? left : FL_TILE_ROWS;
         for (ptrdiff_t i = 0; i < FL_TILE_ROWS; i++)
-            label[i] = i < rows ? call->label[row_at(b, start + row + i)] : -1;
+            label[i] = i < rows ? call->label[fl_row_at(call, start + row + i)] : -1;
         const fl_tile tile = { .across = 1,
                                .valued = 1,
                                .rows = rows,
@@ -160,17 +148,18 @@ static int differentiate_rows(const fl_batches *b, const desk *at, ptrdiff_t sta
     return 0;
 }
 
-static int differentiate(const fl_batches *b, const desk *at, ptrdiff_t start, ptrdiff_t n, double *total)
+int fl_differentiate(const fl_steps_call *call, const fl_desk *at, ptrdiff_t start, ptrdiff_t n,
+                     double *total)
 {
-    const fl_linear_call *model = &b->call->model;
+    const fl_linear_call *model = &call->model;
     const ptrdiff_t size = model->real_bytes, padded = (n + FL_LANES - 1) / FL_LANES * FL_LANES;
     double sum = 0;
-    gather(b, model->weight.data, start, n, padded, 0, at->weights);
-    for (ptrdiff_t k = 0; k < b->call->scores; k++)
-        memset(at->scores + k * b->margin + n * size, 0, (padded - n) * size); /* of weight 0 */
-    if (b->call->row_kernel)
-        return differentiate_rows(b, at, start, n, total);
-    gather(b, model->y.data, start, n, padded, 1, at->labels);
+    gather(call, model->weight.data, start, n, padded, 0, at->weights);
+    for (ptrdiff_t k = 0; k < call->scores; k++)
+        memset(at->scores + k * at->margin + n * size, 0, (padded - n) * size); /* of weight 0 */
+    if (call->row_kernel)
+        return differentiate_rows(call, at, start, n, total);
+    gather(call, model->y.data, start, n, padded, 1, at->labels);
     const void *in[FL_INPUTS] = { at->labels, at->scores, at->weights };
     void *out[FL_OUTPUTS] = { at->grads, NULL };
     if (model->kernel(padded, in, FL_LANES, 0, out, model->constants, 1, &sum))
@@ -193,33 +182,33 @@ static void put_real(char *to, ptrdiff_t size, double x)
 }
 
 /* Adds the rows' X'g to the sums, and the sum of their losses to *total. Returns a status. */
-static int add_block(const fl_batches *b, const desk *at, ptrdiff_t start, ptrdiff_t n, ptrdiff_t next,
-                     double *sums, double *total)
+static int add_block(const fl_batches *b, const fl_desk *at, ptrdiff_t start, ptrdiff_t n, ptrdiff_t next,
+                     char *copy, double *sums, double *total)
 {
     const fl_steps_call *call = b->call;
     const fl_linear_call *model = &call->model;
     const fl_layout layout = model->starts ? FL_LAYOUT_sparse : FL_LAYOUT_rows;
     const ptrdiff_t size = model->real_bytes, columns = model->columns;
-    const block k = open_block(b, start, n, next, at->copy);
+    const block k = open_block(b, start, n, next, copy);
     fl_matrix x;
 
     for (ptrdiff_t i = 0; i < n; i += x.rows) {
-        x = part_at(b, &k, i, at->copy);
+        x = part_at(b, &k, i, copy);
         if (model->starts && !fl_rows_are_inside(model, row_at(b, start + i), x.rows))
             return FL_BAD_INDEX;
         for (ptrdiff_t s = 0; s < call->scores; s++)
-            b->table->forward[layout](&x, (const char *)call->working + s * b->apart * size,
+            b->table->forward[layout](&x, (const char *)call->working + s * fl_apart(model) * size,
                                       call->coef[call->scores * columns + s],
                                       at->scores + s * b->margin + i * size);
     }
-    const int status = differentiate(b, at, start, n, total);
+    const int status = fl_differentiate(call, at, start, n, total);
     if (status)
         return status;
     const double plain = call->slope ? real_at(at->grads, size) : 0;
     if (plain != 0)
         put_real(at->grads, size, 1); /* then the sums will be the row */
     for (ptrdiff_t i = 0; i < n; i += x.rows) {
-        x = part_at(b, &k, i, at->copy);
+        x = part_at(b, &k, i, copy);
         for (ptrdiff_t s = 0; s < call->scores; s++, x.ahead = 0)
             b->table->backward[layout](&x, at->grads + s * b->margin + i * size, NULL,
                                        sums + s * (columns + 1));
@@ -266,13 +255,15 @@ int fl_run_batch_task(fl_batches *b, ptrdiff_t first, ptrdiff_t n, ptrdiff_t tas
     const fl_steps_call *call = b->call;
     const ptrdiff_t tasks = fl_batch_tasks(b, n), start = first + n * task / tasks,
                     end = first + n * (task + 1) / tasks, next_batch = start + call->batch;
-    const desk at = desk_of(b, worker);
+    char *copy;
+    const fl_desk at = desk_of(b, worker, &copy);
     double *sums = b->sums + task * b->stride, total = 0;
     int status = 0;
     memset(sums, 0, b->stride * sizeof *sums);
     for (ptrdiff_t i = start, n_block; i < end && !status; i += n_block) {
         n_block = clip(end - i, 0, b->per_block);
-        status = add_block(b, &at, i, n_block, i + n_block < end ? i + n_block : next_batch, sums, &total);
+        status =
+            add_block(b, &at, i, n_block, i + n_block < end ? i + n_block : next_batch, copy, sums, &total);
         if (!worker && !status && fl_watch_interrupted(&b->watch, call->model.interrupted))
             status = FL_INTERRUPTED;
     }
@@ -302,7 +293,6 @@ int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads)
     b->step = strides ? strides[0] : columns * size;
     b->direct = is_direct(model);
     b->row_bytes = columns * size;
-    b->apart = (columns + FL_LANES - 1) / FL_LANES * FL_LANES;
     const ptrdiff_t most = b->row_bytes > call->scores * size ? b->row_bytes : call->scores * size;
     const ptrdiff_t rows =
         model->starts ? MOST_ROWS / call->scores : BLOCK_BYTES / clip(most, 1, BLOCK_BYTES);

@@ -15,7 +15,6 @@ typedef struct {
     const fl_table *table;
     int direct; /* the kernels can read X where it lies */
     ptrdiff_t lengths[2], step, row_bytes, per_block, stride;
-    ptrdiff_t apart;     /* from one score's coefficients, of `working`, to the next's */
     int workers;         /* that there is room for */
     size_t margin, room; /* margin: what there is one of per row, padded to whole groups of lanes */
     char *memory, *rooms;
@@ -26,6 +25,29 @@ typedef struct {
     } nodes[FL_MOST_BATCH_TASKS];
     fl_watch watch; /* of worker 0 */
 } fl_batches;
+
+/* Where there is what one row has one of, or for the scores and their derivatives one of each score: margins,
+ * so many bytes apart. The derivatives of a loss of rows are in the place of the scores. */
+typedef struct {
+    char *labels, *weights, *scores, *grads;
+    size_t margin;
+} fl_desk;
+
+/* From one score's coefficients, of `working`, to the next's. */
+static inline ptrdiff_t fl_apart(const fl_linear_call *model)
+{
+    return (model->columns + FL_LANES - 1) / FL_LANES * FL_LANES;
+}
+
+static inline ptrdiff_t fl_row_at(const fl_steps_call *call, ptrdiff_t i)
+{
+    return call->order ? (ptrdiff_t)call->order[i] : i;
+}
+
+/* Turns the scores of n rows, at most FL_BLOCK, from the start-th of the order on, into derivatives, and adds
+ * the losses to *total. Room for FL_LANES more than these rows is used. Returns a status. */
+int fl_differentiate(const fl_steps_call *call, const fl_desk *at, ptrdiff_t start, ptrdiff_t n,
+                     double *total);
 
 /* Returns whether there was memory, which the caller frees. */
 int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads);

@@ -15,53 +15,57 @@ static ALWAYS_INLINE ptrdiff_t index_at(int size, const void *x, ptrdiff_t i)
     return size == 4 ? (ptrdiff_t)((const int32_t *)x)[i] : (ptrdiff_t)((const int64_t *)x)[i];
 }
 
-static ptrdiff_t row_at(const fl_steps_call *call, ptrdiff_t i) { return call->order ? call->order[i] : i; }
-
 static ptrdiff_t filled(ptrdiff_t n) { return (n + LANES - 1) / LANES * LANES; }
 
 static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* ---- memory ------------------------------------------------------------------------------------ */
 
-ptrdiff_t fl_most_touched(const fl_linear_call *model, ptrdiff_t elements)
+ptrdiff_t fl_most_touched(const fl_steps_call *call, ptrdiff_t elements)
 {
-    return elements < model->columns ? elements : model->columns;
+    return call->scores * (elements < call->model.columns ? elements : call->model.columns);
 }
 
 /* Sets, where there is memory, what lies there; returns the bytes. */
-static size_t lay_out(const fl_linear_call *model, fl_sparse_batch *b, ptrdiff_t most, ptrdiff_t elements,
+static size_t lay_out(const fl_steps_call *call, fl_sparse_batch *b, ptrdiff_t most, ptrdiff_t elements,
                       char *memory)
 {
-    const ptrdiff_t grads = fl_most_touched(model, elements) + 1 + FL_LANES;
+    const ptrdiff_t scores = call->scores, grads = fl_most_touched(call, elements) + scores + FL_LANES;
+    const size_t margin = whole_lines((size_t)(most + FL_LANES) * call->model.real_bytes);
     size_t used = 0;
 #define PLACE(what, bytes) (memory ? (what = (void *)(memory + used)) : NULL, used += whole_lines(bytes))
-    for (int i = 0; i < MARGINS; i++)
-        PLACE(b->margins[i], (size_t)(most + FL_LANES) * model->real_bytes);
+    PLACE(b->at.labels, margin);
+    PLACE(b->at.weights, margin);
+    PLACE(b->at.scores, scores * margin);
+    PLACE(b->at.grads, margin);
     PLACE(b->counts, most * sizeof *b->counts);
     PLACE(b->ends, most * sizeof *b->ends);
-    PLACE(b->g, most * sizeof *b->g);
+    PLACE(b->g, scores * most * sizeof *b->g);
     PLACE(b->sizes, most * sizeof *b->sizes);
     PLACE(b->columns, elements * sizeof *b->columns);
     PLACE(b->elements, elements * sizeof *b->elements);
     PLACE(b->touched, grads * sizeof *b->touched);
     PLACE(b->grads, grads * sizeof *b->grads);
-    PLACE(b->sums, model->columns * sizeof *b->sums);
+    PLACE(b->sums, scores * call->model.columns * sizeof *b->sums);
 #undef PLACE
+    b->at.margin = margin;
     return used;
 }
 
-size_t fl_sparse_batch_bytes(const fl_linear_call *model, ptrdiff_t most, ptrdiff_t elements)
+size_t fl_sparse_batch_bytes(const fl_steps_call *call, ptrdiff_t most, ptrdiff_t elements)
 {
     fl_sparse_batch none;
-    return lay_out(model, &none, most, elements, NULL);
+    return lay_out(call, &none, most, elements, NULL);
 }
 
-void fl_lay_out_batch(const fl_linear_call *model, fl_sparse_batch *b, ptrdiff_t most, ptrdiff_t elements,
+void fl_lay_out_batch(const fl_steps_call *call, fl_sparse_batch *b, ptrdiff_t most, ptrdiff_t elements,
                       char *memory)
 {
-    lay_out(model, b, most, elements, memory);
+    lay_out(call, b, most, elements, memory);
     b->room = elements;
-    b->real = model->real_bytes;
+    b->most = most;
+    if (call->row_kernel)
+        b->at.grads = b->at.scores;
 }
 
 /* Where a row's elements are; none where its starts are wrong. */
@@ -81,7 +85,7 @@ ptrdiff_t fl_most_elements(const fl_steps_call *call, ptrdiff_t most)
     for (ptrdiff_t first = 0; first < call->rows; first += most) {
         ptrdiff_t sum = 0;
         for (ptrdiff_t i = first; i < first + most && i < call->rows; i++) {
-            const span s = span_of(&call->model, call->model.index_bytes, row_at(call, i));
+            const span s = span_of(&call->model, call->model.index_bytes, fl_row_at(call, i));
             sum += filled(s.end - s.start);
         }
         largest = sum > largest ? sum : largest;
@@ -97,8 +101,8 @@ static ALWAYS_INLINE void fetch(const fl_steps_call *call, int real, int index, 
     const fl_linear_call *model = &call->model;
     if (i + 2 * AHEAD >= call->rows)
         return;
-    const ptrdiff_t later = row_at(call, i + 2 * AHEAD);
-    const span soon = span_of(model, index, row_at(call, i + AHEAD));
+    const ptrdiff_t later = fl_row_at(call, i + 2 * AHEAD);
+    const span soon = span_of(model, index, fl_row_at(call, i + AHEAD));
     __builtin_prefetch((const char *)model->starts + later * index, 0, 2);
     __builtin_prefetch(model->y.data + later * real, 0, 2);
     for (ptrdiff_t k = soon.start; k < soon.end; k += 64 / 8) { /* each line of doubles */
@@ -169,7 +173,7 @@ static ALWAYS_INLINE int copy_rows(const fl_steps_call *call, fl_sparse_batch *b
 {
     ptrdiff_t used = 0;
     for (ptrdiff_t i = 0; i < b->n; i++) {
-        const span s = span_of(&call->model, index, row_at(call, first + i));
+        const span s = span_of(&call->model, index, fl_row_at(call, first + i));
         const ptrdiff_t n = copy_row(&call->model, real, index, s, b->room - used, b->columns + used,
                                      b->elements + used, b->sizes + i, &b->distinct);
         if (n < 0)
@@ -203,105 +207,105 @@ static ALWAYS_INLINE double times(const int32_t *columns, const double *x, ptrdi
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-static ALWAYS_INLINE int score_rows(const fl_steps_call *call, const fl_sparse_batch *b, double scale,
-                                    int real, ptrdiff_t first, double *loss)
+static ALWAYS_INLINE void score_rows(const fl_steps_call *call, const fl_sparse_batch *b, double scale,
+                                     int shared)
 {
-    const fl_linear_call *model = &call->model;
-    const ptrdiff_t n = b->n, padded = (n + FL_LANES - 1) / FL_LANES * FL_LANES;
-    const double *v = call->coef, intercept = fl_get(b->shared, v + model->columns);
-    char *const *margins = b->margins;
-    for (ptrdiff_t i = 0, start = 0; i < n; start = b->ends[i++]) {
-        const ptrdiff_t row = row_at(call, first + i);
-        const ptrdiff_t all = b->ends[i] - start;
-        const double sum = b->shared ? times(b->columns + start, b->elements + start, all, v, 1)
-                                     : times(b->columns + start, b->elements + start, all, v, 0);
-        fl_put_real(real, margins[SCORES], i, scale * sum + intercept);
-        fl_put_real(real, margins[LABELS], i, fl_real_at(real, model->y.data, row));
-        fl_put_real(real, margins[WEIGHTS], i,
-                    model->weight.data ? fl_real_at(real, model->weight.data, row) : 1);
+    const ptrdiff_t columns = call->model.columns;
+    for (ptrdiff_t s = 0; s < call->scores; s++) {
+        const double *v = call->coef + s * columns, *intercept = call->coef + call->scores * columns + s;
+        const double constant = fl_get(shared, intercept);
+        for (ptrdiff_t i = 0, start = 0; i < b->n; start = b->ends[i++]) {
+            const double sum = times(b->columns + start, b->elements + start, b->ends[i] - start, v, shared);
+            fl_put_real(call->model.real_bytes, b->at.scores + s * b->at.margin, i, scale * sum + constant);
+        }
     }
-    for (ptrdiff_t i = n; i < padded; i++) {
-        fl_put_real(real, margins[SCORES], i, 0);
-        fl_put_real(real, margins[LABELS], i, fl_real_at(real, margins[LABELS], n - 1));
-        fl_put_real(real, margins[WEIGHTS], i, 0);
-    }
-    for (ptrdiff_t i = 0; i < padded; i += FL_BLOCK) {
-        const void *in[FL_INPUTS] = { margins[LABELS] + i * real, margins[SCORES] + i * real,
-                                      margins[WEIGHTS] + i * real };
-        void *out[FL_OUTPUTS] = { margins[GRADS] + i * real, NULL };
-        double sum;
-        if (model->kernel(padded - i < FL_BLOCK ? padded - i : FL_BLOCK, in, FL_LANES, 0, out,
-                          model->constants, 1, &sum))
-            return 1;
-        *loss += sum;
-    }
-    for (ptrdiff_t i = 0; i < n; i++)
-        b->g[i] = fl_real_at(real, margins[GRADS], i);
-    return 0;
 }
 
 int fl_score_batch(const fl_steps_call *call, const fl_sparse_batch *b, double scale, ptrdiff_t first,
                    double *loss)
 {
-    return call->model.real_bytes == 4 ? score_rows(call, b, scale, 4, first, loss)
-                                       : score_rows(call, b, scale, 8, first, loss);
+    const int size = call->model.real_bytes;
+    if (b->shared)
+        score_rows(call, b, scale, 1);
+    else
+        score_rows(call, b, scale, 0);
+    for (ptrdiff_t i = 0; i < b->n; i += FL_BLOCK) {
+        const ptrdiff_t at = i * size, left = b->n - i;
+        const fl_desk some = { b->at.labels + at, b->at.weights + at, b->at.scores + at, b->at.grads + at,
+                               b->at.margin };
+        const int status = fl_differentiate(call, &some, first + i, left < FL_BLOCK ? left : FL_BLOCK, loss);
+        if (status)
+            return status;
+    }
+    for (ptrdiff_t s = 0; s < call->scores; s++)
+        for (ptrdiff_t i = 0; i < b->n; i++)
+            b->g[s * b->most + i] = fl_real_at(size, b->at.grads + s * b->at.margin, i);
+    return 0;
 }
 
 /* ---- the gradient ------------------------------------------------------------------------------ */
 
-static void add_rows(const fl_sparse_batch *b)
+static void add_rows(const fl_sparse_batch *b, const double *g, double *sums)
 {
     const int32_t *columns = b->columns;
     const double *x = b->elements;
-    double *sums = b->sums;
     for (ptrdiff_t i = 0, start = 0; i < b->n; start = b->ends[i++]) {
-        const double g = b->g[i];
-        const ptrdiff_t end = g != 0 ? start + b->counts[i] : start; /* infinity times 0 would be NaN */
+        const ptrdiff_t end = g[i] != 0 ? start + b->counts[i] : start; /* infinity times 0 would be NaN */
         for (ptrdiff_t k = start; k < end; k++)
-            sums[columns[k]] += g * x[k];
+            sums[columns[k]] += g[i] * x[k];
     }
 }
 
-/* Of one row. */
-static ptrdiff_t multiply_row(fl_sparse_batch *b)
+/* Of the coefficients from `from` on, of one score. */
+static ptrdiff_t multiply_row(const fl_sparse_batch *b, double g, ptrdiff_t from, ptrdiff_t *touched,
+                              double *grads)
 {
-    const ptrdiff_t n = b->g[0] != 0 ? b->counts[0] : 0;
+    const ptrdiff_t n = g != 0 ? b->counts[0] : 0;
     for (ptrdiff_t k = 0; k < n; k++) {
-        b->touched[k] = b->columns[k];
-        b->grads[k] = b->g[0] * b->elements[k];
+        touched[k] = from + b->columns[k];
+        grads[k] = g * b->elements[k];
     }
     return n;
 }
 
-static ptrdiff_t collect_sums(fl_sparse_batch *b)
+static ptrdiff_t collect_sums(const fl_sparse_batch *b, const double *g, ptrdiff_t from, ptrdiff_t *touched,
+                              double *grads)
 {
     const ptrdiff_t all = b->ends[b->n - 1];
+    double *sums = b->sums + from;
     ptrdiff_t found = 0;
-    add_rows(b);
+    add_rows(b, g, sums);
     for (ptrdiff_t k = 0; k < all; k++) {
         const int32_t j = b->columns[k];
-        const double sum = b->sums[j];
-        b->touched[found] = j;
-        b->grads[found] = sum;
+        const double sum = sums[j];
+        touched[found] = from + j;
+        grads[found] = sum;
         found += sum != 0;
-        b->sums[j] = 0;
+        sums[j] = 0;
     }
     return found;
 }
 
-ptrdiff_t fl_collect_batch(fl_sparse_batch *b)
+ptrdiff_t fl_collect_batch(const fl_steps_call *call, const fl_sparse_batch *b)
 {
-    const ptrdiff_t found = b->n == 1 && b->distinct ? multiply_row(b) : collect_sums(b);
-    memset(b->grads + found, 0, FL_LANES * sizeof *b->grads);
+    ptrdiff_t found = 0;
+    for (ptrdiff_t s = 0; s < call->scores; s++) {
+        const double *g = b->g + s * b->most;
+        const ptrdiff_t from = s * call->model.columns;
+        found += b->n == 1 && b->distinct ? multiply_row(b, *g, from, b->touched + found, b->grads + found)
+                                          : collect_sums(b, g, from, b->touched + found, b->grads + found);
+    }
+    memset(b->grads + found, 0, (call->scores + FL_LANES) * sizeof *b->grads);
     return found;
 }
 
-static ALWAYS_INLINE void move_rows(const fl_sparse_batch *b, int shared, int averaged, fl_motion m)
+static ALWAYS_INLINE void move_rows(const fl_sparse_batch *b, const double *gs, int shared, int averaged,
+                                    fl_motion m)
 {
     const int32_t *columns = b->columns;
     const double *x = b->elements, rate = m.rate / (double)b->n;
     for (ptrdiff_t i = 0, start = 0; i < b->n; start = b->ends[i++]) {
-        const double g = b->g[i];
+        const double g = gs[i];
         const ptrdiff_t end = g != 0 ? b->ends[i] : start;
         for (ptrdiff_t k = start; k < end; k++) {
             const double was = fl_get(shared, m.v + columns[k]), is = was - rate * (g * x[k]);
@@ -312,28 +316,39 @@ static ALWAYS_INLINE void move_rows(const fl_sparse_batch *b, int shared, int av
     }
 }
 
-void fl_move_batch(const fl_sparse_batch *b, fl_motion m)
+void fl_move_batch(const fl_steps_call *call, const fl_sparse_batch *b, fl_motion m)
 {
-    if (b->shared)
-        move_rows(b, 1, 0, m);
-    else if (m.past)
-        move_rows(b, 0, 1, m);
-    else
-        move_rows(b, 0, 0, m);
+    const double *g = b->g;
+    for (ptrdiff_t s = 0; s < call->scores; s++, g += b->most, m.v += call->model.columns) {
+        if (b->shared) {
+            move_rows(b, g, 1, 0, m);
+        } else if (m.past) {
+            move_rows(b, g, 0, 1, m);
+            m.past += call->model.columns;
+        } else {
+            move_rows(b, g, 0, 0, m);
+        }
+    }
 }
 
-double fl_batch_total(const fl_sparse_batch *b)
+double fl_batch_total(const fl_sparse_batch *b, ptrdiff_t score)
 {
+    const double *g = b->g + score * b->most;
     double sum = 0;
     for (ptrdiff_t i = 0; i < b->n; i++)
-        sum += b->g[i];
+        sum += g[i];
     return sum;
 }
 
-double fl_batch_bound(const fl_sparse_batch *b)
+double fl_batch_bound(const fl_steps_call *call, const fl_sparse_batch *b)
 {
-    double sum = 0;
-    for (ptrdiff_t i = 0; i < b->n; i++)
-        sum += b->g[i] != 0 ? fabs(b->g[i]) * b->sizes[i] : 0; /* such a row may hold anything */
-    return sum;
+    double bound = 0;
+    for (ptrdiff_t s = 0; s < call->scores; s++) {
+        const double *g = b->g + s * b->most;
+        double sum = 0;
+        for (ptrdiff_t i = 0; i < b->n; i++)
+            sum += g[i] != 0 ? fabs(g[i]) * b->sizes[i] : 0; /* such a row may hold anything */
+        bound = sum <= bound ? bound : sum;                  /* also where it is NaN */
+    }
+    return bound;
 }

@@ -2,40 +2,38 @@
 #ifndef FL_SPARSE_BATCH_H
 #define FL_SPARSE_BATCH_H
 
+#include "batch.h"
 #include "fastloss.h"
 
 #include <math.h>
-
-/* What there is one of per row, padded to whole groups of lanes. */
-typedef enum { LABELS, WEIGHTS, SCORES, GRADS, MARGINS } margin;
 
 /* The rows are copied, as doubles: each is filled up to whole groups of lanes with its last column and 0, so
  * that loops over rows of nearly the same length end where the processor has guessed. */
 typedef struct {
     ptrdiff_t n;
-    int real;   /* bytes of one in the margins */
-    int shared; /* other threads move the same parameters */
-    char *margins[MARGINS];
-    int distinct;      /* the last row has no column twice */
+    int distinct; /* the last row has no column twice */
+    int shared;   /* other threads move the same parameters */
+    fl_desk at;
     ptrdiff_t *counts; /* elements of each row, without those that fill it up */
     ptrdiff_t *ends;   /* of the rows, in what comes next */
     int32_t *columns;  /* of the elements */
     double *elements;
-    ptrdiff_t room;   /* for so many */
-    double *g;        /* of each row the derivative of its loss */
-    double *sizes;    /* of each row its largest element, in magnitude */
-    double *sums;     /* zeros, one per column */
-    int32_t *touched; /* the columns that the gradient has */
-    double *grads;    /* there, and last that of the intercept; and zeros up to whole groups of lanes */
+    ptrdiff_t room, most; /* for so many elements, and rows */
+    double *g;            /* for each score, `most` apart, of each row the derivative of its loss */
+    double *sizes;        /* of each row its largest element, in magnitude */
+    double *sums;         /* zeros, one per coefficient */
+    ptrdiff_t *touched;   /* the coefficients that the gradient has */
+    double *grads; /* there, and behind them those of the intercepts; and zeros up to whole groups of lanes */
 } fl_sparse_batch;
 
 /* The most columns that a batch can name. */
 #define FL_MOST_SPARSE_COLUMNS INT32_MAX
 
-ptrdiff_t fl_most_touched(const fl_linear_call *model, ptrdiff_t elements);
+/* How many coefficients rows with so many elements can touch. */
+ptrdiff_t fl_most_touched(const fl_steps_call *call, ptrdiff_t elements);
 /* The bytes of a batch of `most` rows with that many elements, filled up as above. */
-size_t fl_sparse_batch_bytes(const fl_linear_call *model, ptrdiff_t most, ptrdiff_t elements);
-void fl_lay_out_batch(const fl_linear_call *model, fl_sparse_batch *b, ptrdiff_t most, ptrdiff_t elements,
+size_t fl_sparse_batch_bytes(const fl_steps_call *call, ptrdiff_t most, ptrdiff_t elements);
+void fl_lay_out_batch(const fl_steps_call *call, fl_sparse_batch *b, ptrdiff_t most, ptrdiff_t elements,
                       char *memory);
 /* What the `most` consecutive rows of all that have the most elements have, filled up. */
 ptrdiff_t fl_most_elements(const fl_steps_call *call, ptrdiff_t most);
@@ -43,16 +41,16 @@ ptrdiff_t fl_most_elements(const fl_steps_call *call, ptrdiff_t most);
 /* Copies n rows from the first-th on. Returns whether they are inside of the matrix. */
 int fl_open_batch(const fl_steps_call *call, fl_sparse_batch *b, ptrdiff_t first, ptrdiff_t n);
 
-/* Adds their losses to `loss`, at the coefficients scale * v, and sets the derivatives. Returns whether the
- * domain is left. */
+/* Adds their losses to `loss`, at the coefficients scale * v, and sets the derivatives. Returns a status. */
 int fl_score_batch(const fl_steps_call *call, const fl_sparse_batch *b, double scale, ptrdiff_t first,
                    double *loss);
 
-double fl_batch_total(const fl_sparse_batch *b); /* the sum of g */
-double fl_batch_bound(const fl_sparse_batch *b); /* the sum of each row's largest component of it times x */
+double fl_batch_total(const fl_sparse_batch *b, ptrdiff_t score); /* the sum of g */
+/* The sum of each row's largest component of g times x, of the score where it is largest. */
+double fl_batch_bound(const fl_steps_call *call, const fl_sparse_batch *b);
 
-/* Sets the columns where X'g is not 0, and what it is there. Returns their number. */
-ptrdiff_t fl_collect_batch(fl_sparse_batch *b);
+/* Sets the coefficients where X'g is not 0, and what it is there. Returns their number. */
+ptrdiff_t fl_collect_batch(const fl_steps_call *call, const fl_sparse_batch *b);
 
 /* A step against the gradient, and, unless NULL, what its average is made of. */
 typedef struct {
@@ -60,8 +58,8 @@ typedef struct {
     double rate, mass; /* past gets mass times each change of v */
 } fl_motion;
 
-/* Moves all columns by rate * X'g / n, with no look at where to. */
-void fl_move_batch(const fl_sparse_batch *b, fl_motion m);
+/* Moves all coefficients by rate * X'g / n, with no look at where to. */
+void fl_move_batch(const fl_steps_call *call, const fl_sparse_batch *b, fl_motion m);
 
 static inline double fl_larger(double x, double than) { return x > than ? x : than; }
 

@@ -32,8 +32,9 @@ typedef struct {
     fl_steps_call *call;
     ptrdiff_t first, end, per_task; /* batches, as far as the scale does not get too small */
     stand *starts;                  /* of each task */
-    double *cuts, *past; /* per column: the cut that v has had; its changes times the mass before */
-    double intercepts;   /* their sum, of the steps that count for the average */
+    double *cuts;                   /* per column, that v has had */
+    double *past;                   /* per coefficient, the changes of v times the mass before */
+    double *intercepts;             /* their sums, of the steps that count for the average */
     size_t room;
     char *rooms;
     int workers;
@@ -67,17 +68,20 @@ static stand behind(const lazy_job *job, stand s, ptrdiff_t batch)
     return s;
 }
 
-static inline void catch_up(const lazy_job *job, const stand *s, ptrdiff_t j)
+static inline void catch_up(const lazy_job *job, const stand *s, ptrdiff_t column)
 {
-    job->call->coef[j] = fl_shrunk(job->call->coef[j], s->cut - job->cuts[j]);
-    job->cuts[j] = s->cut;
+    const fl_steps_call *call = job->call;
+    const double cut = s->cut - job->cuts[column];
+    for (ptrdiff_t k = 0, j = column; k < call->scores; k++, j += call->model.columns)
+        call->coef[j] = fl_shrunk(call->coef[j], cut);
+    job->cuts[column] = s->cut;
 }
 
 /* Behind the steps that have been done: all columns as they are. */
 static void settle(lazy_job *job)
 {
     fl_steps_call *call = job->call;
-    const ptrdiff_t columns = call->model.columns, done = job->done;
+    const ptrdiff_t columns = call->model.columns, coefs = call->scores * columns, done = job->done;
     stand s = { 1, 0, 0 };
     double averaged = 0;
     for (ptrdiff_t b = job->first; b < job->first + done; b++) {
@@ -86,11 +90,11 @@ static void settle(lazy_job *job)
     }
     call->steps += done;
     const double share = averaged ? 1 / (double)(call->steps - call->average_from) : 0;
-    for (ptrdiff_t j = 0; j < columns; j++) {
-        if (job->cuts) {
-            catch_up(job, &s, j);
-            job->cuts[j] = 0;
-        }
+    for (ptrdiff_t j = 0; j < columns && job->cuts; j++) {
+        catch_up(job, &s, j);
+        job->cuts[j] = 0;
+    }
+    for (ptrdiff_t j = 0; j < coefs; j++) {
         if (averaged) {
             call->average[j] +=
                 share * ((s.mass * call->coef[j] - job->past[j]) - averaged * call->average[j]);
@@ -98,9 +102,11 @@ static void settle(lazy_job *job)
         }
         call->coef[j] *= s.scale;
     }
-    if (averaged)
-        call->average[columns] += share * (job->intercepts - averaged * call->average[columns]);
-    job->intercepts = 0;
+    for (ptrdiff_t k = 0; k < call->scores && averaged; k++) {
+        double *average = call->average + coefs + k;
+        *average += share * (job->intercepts[k] - averaged * *average);
+        job->intercepts[k] = 0;
+    }
 }
 
 /* ---- one step ---------------------------------------------------------------------------------- */
@@ -111,24 +117,20 @@ static double rate_of(const fl_steps_call *call, const stand *s, ptrdiff_t batch
     return call->rates[batch] / (s->scale * (1 - call->rates[batch] * call->l2));
 }
 
-static double first_of(const fl_sparse_batch *rows, margin m)
-{
-    return fl_real_at(rows->real, rows->margins[m], 0);
-}
-
 /* Of the gradient, whose numbers lie in `rows` from then on. */
 static fl_extent measure(lazy_room *room, ptrdiff_t found)
 {
-    const fl_extent g = fl_measure(room->rows.grads, found + 1, 1 / (double)room->rows.n);
+    const fl_extent g = fl_measure(room->rows.grads, found, 1 / (double)room->rows.n);
     room->largest = fl_larger(g.largest, room->largest);
     return g;
 }
 
-static ptrdiff_t collect(const fl_steps_call *call, fl_sparse_batch *rows)
+static ptrdiff_t collect(const fl_steps_call *call, const fl_sparse_batch *rows)
 {
-    const ptrdiff_t found = fl_collect_batch(rows);
-    rows->grads[found] = call->fit_intercept ? fl_batch_total(rows) : 0;
-    return found;
+    const ptrdiff_t found = fl_collect_batch(call, rows);
+    for (ptrdiff_t k = 0; k < call->scores && call->fit_intercept; k++)
+        rows->grads[found + k] = fl_batch_total(rows, k);
+    return found + call->scores;
 }
 
 /* Where nothing can get beyond the limit. */
@@ -136,13 +138,16 @@ static void move(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t batch
 {
     const fl_steps_call *call = job->call;
     const fl_sparse_batch *rows = &room->rows;
-    double *intercept = call->coef + call->model.columns;
-    const double g = call->fit_intercept ? fl_batch_total(rows) * (1 / (double)rows->n) : 0;
-    const double moved = fl_get(rows->shared, intercept) - call->intercept_rate * call->rates[batch] * g;
-    fl_move_batch(rows, (fl_motion){ call->coef, job->past, rate_of(call, s, batch), s->mass });
-    fl_set(rows->shared, intercept, moved);
-    if (is_averaged(job, batch))
-        job->intercepts += moved;
+    double *intercepts = call->coef + call->scores * call->model.columns;
+    for (ptrdiff_t k = 0; k < call->scores; k++) {
+        const double g = call->fit_intercept ? fl_batch_total(rows, k) * (1 / (double)rows->n) : 0;
+        const double is =
+            fl_get(rows->shared, intercepts + k) - call->intercept_rate * call->rates[batch] * g;
+        fl_set(rows->shared, intercepts + k, is);
+        if (is_averaged(job, batch))
+            job->intercepts[k] += is;
+    }
+    fl_move_batch(call, rows, (fl_motion){ call->coef, job->past, rate_of(call, s, batch), s->mass });
 }
 
 /* With all that a step can have. One that is not finite is not taken. */
@@ -150,37 +155,39 @@ static int move_with_care(lazy_job *job, lazy_room *room, const stand *s, ptrdif
 {
     fl_steps_call *call = job->call;
     fl_sparse_batch *rows = &room->rows;
+    const int size = call->model.real_bytes;
     const double rate = call->rates[batch], plain = call->slope ? rows->g[0] : 0;
     if (plain != 0)
         rows->g[0] = 1; /* then the gradient will be the row */
-    const ptrdiff_t found = collect(call, rows);
-    const int32_t *columns = rows->touched;
-    double *v = call->coef, *intercept = v + call->model.columns, *moved = room->moved, *grads = rows->grads;
+    const ptrdiff_t found = collect(call, rows), coefs = call->scores * call->model.columns;
+    double *v = call->coef, *moved = room->moved, *grads = rows->grads;
     if (plain != 0)
-        fl_scale_row(call, rate, plain, first_of(rows, LABELS), first_of(rows, WEIGHTS),
-                     first_of(rows, SCORES), found, grads);
+        fl_scale_row(call, rate, plain, fl_real_at(size, rows->at.labels, 0),
+                     fl_real_at(size, rows->at.weights, 0), fl_real_at(size, rows->at.scores, 0), found - 1,
+                     grads);
     const fl_extent g = measure(room, found);
     const double clip = g.norm > call->clip_norm ? call->clip_norm / g.norm : 1;
-    const double of_column = clip * rate_of(call, s, batch),
+    const double of_coef = clip * rate_of(call, s, batch),
                  of_intercept = clip * (call->intercept_rate * rate);
     fl_set(rows->shared, &call->norm, g.norm);
     if (!g.finite || !(fabs(loss) <= DBL_MAX)) {
-        room->odd = fl_count_odd(grads, found + 1, DBL_MAX) + fl_count_odd(&loss, 1, DBL_MAX);
+        room->odd = fl_count_odd(grads, found, DBL_MAX) + fl_count_odd(&loss, 1, DBL_MAX);
         return FL_DIVERGED;
     }
+    for (ptrdiff_t k = 0; k < call->scores; k++)
+        rows->touched[found - call->scores + k] = coefs + k;
     for (ptrdiff_t i = 0; i < found; i++)
-        moved[i] = fl_get(rows->shared, v + columns[i]) - of_column * grads[i];
-    moved[found] = fl_get(rows->shared, intercept) - of_intercept * grads[found];
-    room->odd = fl_count_odd(moved, found + 1, call->limit);
+        moved[i] = fl_get(rows->shared, v + rows->touched[i]) -
+                   (rows->touched[i] < coefs ? of_coef : of_intercept) * grads[i];
+    room->odd = fl_count_odd(moved, found, call->limit);
     if (room->odd)
         return FL_DIVERGED;
-    for (ptrdiff_t i = 0; i < found && job->past; i++)
-        job->past[columns[i]] += s->mass * (moved[i] - v[columns[i]]);
+    for (ptrdiff_t i = 0; i < found - call->scores && job->past; i++)
+        job->past[rows->touched[i]] += s->mass * (moved[i] - v[rows->touched[i]]);
     for (ptrdiff_t i = 0; i < found; i++)
-        fl_set(rows->shared, v + columns[i], moved[i]);
-    fl_set(rows->shared, intercept, moved[found]);
-    if (is_averaged(job, batch))
-        job->intercepts += moved[found];
+        fl_set(rows->shared, v + rows->touched[i], moved[i]);
+    for (ptrdiff_t k = 0; k < call->scores && is_averaged(job, batch); k++)
+        job->intercepts[k] += moved[found - call->scores + k];
     return 0;
 }
 
@@ -193,11 +200,14 @@ static int take_step(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t b
         return FL_BAD_INDEX;
     for (ptrdiff_t k = 0; job->cuts && k < rows->ends[rows->n - 1]; k++)
         catch_up(job, s, rows->columns[k]);
-    if (fl_score_batch(call, rows, s->scale, first, loss))
-        return FL_VIOLATED;
+    const int status = fl_score_batch(call, rows, s->scale, first, loss);
+    if (status)
+        return status;
     /* Within these the gradient is, and the parameters will be, whatever is lost in rounding. */
-    const double total = call->fit_intercept ? fabs(fl_batch_total(rows)) : 0;
-    const double bound = (1 + 0x1p-30) * fl_larger(total, fl_batch_bound(rows)) / (double)rows->n;
+    double total = 0;
+    for (ptrdiff_t k = 0; k < call->scores && call->fit_intercept; k++)
+        total = fl_larger(fabs(fl_batch_total(rows, k)), total);
+    const double bound = (1 + 0x1p-30) * fl_larger(total, fl_batch_bound(call, rows)) / (double)rows->n;
     room->reach += bound * (fabs(rate_of(call, s, batch)) + fabs(call->intercept_rate * call->rates[batch]));
     if (call->slope || call->clip_norm < INFINITY || !(room->reach <= job->limit) ||
         !(fabs(*loss) <= DBL_MAX))
@@ -267,8 +277,8 @@ static int run_task(const void *job_of_steps, ptrdiff_t any, fl_room *memory, fl
 int fl_steps_are_lazy(const fl_steps_call *call)
 {
     const fl_linear_call *model = &call->model;
-    if (!model->starts || !call->rows || model->columns > FL_MOST_SPARSE_COLUMNS || call->row_kernel ||
-        call->velocity || (call->average && call->l1 > 0))
+    if (!model->starts || !call->rows || model->columns > FL_MOST_SPARSE_COLUMNS || call->velocity ||
+        (call->average && call->l1 > 0))
         return 0;
     for (ptrdiff_t b = 0; b * call->batch < call->rows; b++)
         if (!(call->rates[b] * call->l2 < 1)) /* a step that turns the sign */
@@ -288,7 +298,7 @@ static void plan(lazy_job *job, ptrdiff_t batches)
     }
     job->end = b;
     double reach = 0;
-    for (ptrdiff_t j = 0; j <= job->call->model.columns; j++)
+    for (ptrdiff_t j = 0; j < job->call->scores * (job->call->model.columns + 1); j++)
         reach = fl_larger(fabs(job->call->coef[j]), reach);
     for (int w = 0; w < job->workers; w++)
         room_of(job, w)->reach = reach;
@@ -304,23 +314,29 @@ int fl_run_lazy_steps(fl_steps_call *call)
     lazy_job job = { .call = call, .per_task = batch < task_rows ? task_rows / batch : 1 };
     const ptrdiff_t tasks = (batches + job.per_task - 1) / job.per_task,
                     elements = fl_most_elements(call, batch);
-    const size_t head = whole_lines(sizeof(lazy_room)), rows = fl_sparse_batch_bytes(model, batch, elements);
-    job.room = head + rows + whole_lines((fl_most_touched(model, elements) + 1) * sizeof(double));
+    const ptrdiff_t coefs = call->scores * columns;
+    const size_t head = whole_lines(sizeof(lazy_room)), rows = fl_sparse_batch_bytes(call, batch, elements);
     const size_t starts = whole_lines(tasks * sizeof(stand)),
-                 per_column = whole_lines(columns * sizeof(double));
+                 intercepts = whole_lines(call->scores * sizeof(double)),
+                 cuts = call->l1 > 0 ? whole_lines(columns * sizeof(double)) : 0,
+                 past = call->average ? whole_lines(coefs * sizeof(double)) : 0,
+                 shared = starts + intercepts + cuts + past;
+    job.room = head + rows + whole_lines((fl_most_touched(call, elements) + call->scores) * sizeof(double));
     job.workers = workers < FL_MAX_WORKERS ? workers : FL_MAX_WORKERS;
-    char *memory = calloc(1, starts + 2 * per_column + job.workers * job.room + 64);
+    char *memory = calloc(1, shared + job.workers * job.room + 64);
     if (!memory && job.workers > 1)
-        memory = calloc(1, starts + 2 * per_column + (job.workers = 1) * job.room + 64);
+        memory = calloc(1, shared + (job.workers = 1) * job.room + 64);
     if (!memory)
         return FL_NO_MEMORY;
-    job.starts = (stand *)(memory + (64 - (uintptr_t)memory % 64));
-    job.cuts = call->l1 > 0 ? (double *)((char *)job.starts + starts) : NULL;
-    job.past = call->average ? (double *)((char *)job.starts + starts + per_column) : NULL;
-    job.rooms = (char *)job.starts + starts + 2 * per_column;
+    char *lines = memory + (64 - (uintptr_t)memory % 64);
+    job.starts = (stand *)lines;
+    job.intercepts = (double *)(lines + starts);
+    job.cuts = cuts ? (double *)(lines + starts + intercepts) : NULL;
+    job.past = past ? (double *)(lines + starts + intercepts + cuts) : NULL;
+    job.rooms = lines + shared;
     for (int w = 0; w < job.workers; w++) {
         char *room = job.rooms + w * job.room;
-        fl_lay_out_batch(model, &room_of(&job, w)->rows, batch, elements, room + head);
+        fl_lay_out_batch(call, &room_of(&job, w)->rows, batch, elements, room + head);
         room_of(&job, w)->rows.shared = job.workers > 1;
         room_of(&job, w)->moved = (double *)(room + head + rows);
     }
@@ -357,8 +373,10 @@ int fl_run_lazy_steps(fl_steps_call *call)
     }
     for (int w = 0; w < job.workers; w++)
         call->largest = fl_larger(room_of(&job, w)->largest, call->largest);
-    for (ptrdiff_t j = 0; j < columns; j++)
-        fl_put_real(model->real_bytes, call->working, j, call->coef[j]);
+    for (ptrdiff_t k = 0; k < call->scores; k++)
+        for (ptrdiff_t j = 0; j < columns; j++)
+            fl_put_real(model->real_bytes, call->working, k * fl_apart(model) + j,
+                        call->coef[k * columns + j]);
     call->loss = fl_total_rounded(loss);
     free(memory);
     return status;

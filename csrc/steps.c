@@ -56,10 +56,10 @@ static void keep(const fl_batches *batches, fl_steps_call *call, const double *n
     memcpy(call->coef, next, n * sizeof *next);
     for (ptrdiff_t s = 0; s < call->scores; s++, next += columns)
         if (call->model.real_bytes == 8)
-            memcpy((double *)call->working + s * batches->apart, next, columns * sizeof *next);
+            memcpy((double *)call->working + s * fl_apart(&call->model), next, columns * sizeof *next);
         else
             for (ptrdiff_t j = 0; j < columns; j++)
-                ((float *)call->working)[s * batches->apart + j] = (float)next[j];
+                ((float *)call->working)[s * fl_apart(&call->model) + j] = (float)next[j];
     call->steps++;
     if (call->average && call->steps > call->average_from) {
         const double share = 1 / (double)(call->steps - call->average_from);

@@ -88,6 +88,36 @@ def test_options(options):
     check(fit(X, y, sample_weight=weight, **options), wanted)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"l2": 0.3},
+        {"l2": 9.0, "lr": 0.09},  # the scale gets too small after a few steps
+        {"l1": 0.01},
+        {"l2": 0.1, "l1": 0.01, "clip_norm": 0.2},
+        {"average": 12, "l2": 0.3},
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 3, 10])
+def test_steps_on_sparse_rows(options, batch):
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = problem(97, 300, 4)
+    X *= np.random.default_rng(1).random(X.shape) ** 8 > 0.7
+    weight = np.linspace(0.2, 3, len(y))
+    wanted = reference(X, y, 4, weight=weight, batch_size=batch, **options)
+    dense = fit(X, y, 4, sample_weight=weight, batch_size=batch, **options)
+    few = sparse.csr_array(X)
+    got = fit(few, y, 4, sample_weight=weight, batch_size=batch, **options)
+    check(got, wanted)
+    for name in ("grad_norm", "largest_grad"):
+        np.testing.assert_allclose(getattr(got[0], name), getattr(dense[0], name), rtol=1e-10)
+    if "average" not in options:
+        np.testing.assert_array_equal(got[1] == 0, wanted[0][:, :-1] == 0)
+    single = fit(few.astype(np.float32), y, 4, sample_weight=weight, batch_size=batch, **options)
+    np.testing.assert_allclose(single[1], got[1], rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("sparse", [False, True])
 def test_one_class_has_no_gradient(sparse):
     X = np.zeros((50, 300))
