@@ -190,6 +190,14 @@ def test_a_derivative_that_is_not_finite_of_a_loss_that_is():
     assert (coef == 0).all()
 
 
+def test_a_cut_that_is_infinite_leaves_zeros():
+    X = single([1.0, 2.0, 3.0], 3, [3, 3, 5])
+    for rows in (X, X.toarray()):
+        coef = np.full(64, 0.5)
+        sgd("huber", rows, np.ones(3), coef, lr=1e160, l1=1e160, batch_size=1, epochs=2)
+        assert (coef == 0).all()
+
+
 def test_steps_that_are_rounded_do_not_lead_beyond_the_largest_number():
     """Each of 40 rows moves the coefficient by little more than half an ULP."""
     most, half = np.finfo(float).max, 2.0**970
