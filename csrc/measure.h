@@ -53,12 +53,12 @@ static inline ptrdiff_t fl_count_odd(const double *x, ptrdiff_t n, double limit)
     return (ptrdiff_t)odd;
 }
 
-/* Within `cut` of 0 a coefficient becomes 0. Without a branch, which half of the signs would take: in steps
- * on sparse rows that was half of the time. */
+/* Within `cut` of 0 a coefficient becomes 0, as where the cut is NaN: infinity less what it was. Without a
+ * branch, which half of the signs would take: in steps on sparse rows that was half of the time. */
 static inline double fl_shrunk(double w, double cut)
 {
     const double below = cut < w ? cut : w;
-    return w - (below > -cut ? below : -cut);
+    return w - (below < -cut ? -cut : below);
 }
 
 #endif

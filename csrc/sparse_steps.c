@@ -38,7 +38,7 @@ typedef struct {
     size_t room;
     char *rooms;
     int workers;
-    double limit;                 /* within which a worker's reach has to be */
+    double limit;                 /* a worker's share: what they all add up to has to stay finite */
     atomic_ptrdiff_t begun, done; /* tasks; steps */
     atomic_int failed;            /* the status of a step that was not taken */
 } lazy_job;
@@ -179,7 +179,7 @@ static int move_with_care(lazy_job *job, lazy_room *room, const stand *s, ptrdif
     for (ptrdiff_t i = 0; i < found; i++)
         moved[i] = fl_get(rows->shared, v + rows->touched[i]) -
                    (rows->touched[i] < coefs ? of_coef : of_intercept) * grads[i];
-    room->odd = fl_count_odd(moved, found, call->limit);
+    room->odd = fl_count_odd(moved, found, job->limit);
     if (room->odd)
         return FL_DIVERGED;
     for (ptrdiff_t i = 0; i < found - call->scores && job->past; i++)
@@ -209,8 +209,8 @@ static int take_step(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t b
         total = fl_larger(fabs(fl_batch_total(rows, k)), total);
     const double bound = (1 + 0x1p-30) * fl_larger(total, fl_batch_bound(call, rows)) / (double)rows->n;
     room->reach += bound * (fabs(rate_of(call, s, batch)) + fabs(call->intercept_rate * call->rates[batch]));
-    if (call->slope || call->clip_norm < INFINITY || !(room->reach <= job->limit) ||
-        !(fabs(*loss) <= DBL_MAX))
+    const double safe = (1 - 0x1p-20) * job->limit; /* rounding, too, leads away */
+    if (call->slope || call->clip_norm < INFINITY || !(room->reach <= safe) || !(fabs(*loss) <= DBL_MAX))
         return move_with_care(job, room, s, batch, *loss);
     const int is_last = batch + 1 == job->end; /* whose norm is asked for */
     if (is_last || bound > room->largest) {
@@ -340,7 +340,7 @@ int fl_run_lazy_steps(fl_steps_call *call)
         room_of(&job, w)->rows.shared = job.workers > 1;
         room_of(&job, w)->moved = (double *)(room + head + rows);
     }
-    job.limit = (1 - 0x1p-20) * call->limit / job.workers; /* rounding, too, leads away */
+    job.limit = call->limit / job.workers;
 
     fl_total loss = { 0, 0 };
     fl_watch watch = fl_watch_start();

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -190,6 +191,14 @@ def test_a_derivative_that_is_not_finite_of_a_loss_that_is():
     assert (coef == 0).all()
 
 
+def test_a_cut_that_is_infinite_leaves_zeros():
+    X = single([1.0, 2.0, 3.0], 3, [3, 3, 5])
+    for rows in (X, X.toarray()):
+        coef = np.full(64, 0.5)
+        sgd("huber", rows, np.ones(3), coef, lr=1e160, l1=1e160, batch_size=1, epochs=2)
+        assert (coef == 0).all()
+
+
 def test_steps_that_are_rounded_do_not_lead_beyond_the_largest_number():
     """Each of 40 rows moves the coefficient by little more than half an ULP."""
     most, half = np.finfo(float).max, 2.0**970
@@ -344,6 +353,17 @@ def test_hogwild_ends_at_finite_parameters():
         with pytest.raises(ValueError, match="X is not a valid CSR matrix"):
             sgd("huber", X, y, coef, batch_size=1, hogwild=True)
     assert (coef == 0.5).all()
+
+
+@pytest.mark.usefixtures("team")
+def test_hogwild_adds_up_to_finite_parameters():
+    """Where no thread alone would lead beyond the largest number."""
+    X, y = single(np.ones(128), 128, np.zeros(128, int)), np.full(128, 1e300)
+    for _ in range(50):
+        coef = np.zeros(X.shape[1], np.float32)
+        with fl.threads(4), suppress(DivergenceError):
+            sgd("absolute_error", X, y, coef, lr=5.3e36, batch_size=1, epochs=1, hogwild=True)
+        assert np.isfinite(coef).all()
 
 
 @pytest.mark.parametrize(
