@@ -549,6 +549,25 @@ def test_files_that_are_not_as_they_should_be(name, text, message, tmp_path, mon
     assert os.listdir() == [name]
 
 
+def test_a_line_that_is_longer_than_a_block(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, text in (
+        ("names", f"{'a' * 20_000},y\n1,2\n"),
+        ("values", f"a,y\n{'0' * 40_000},2\n{'0' * 40_000},2\n"),
+    ):
+        (tmp_path / f"{name}.csv").write_text(text)
+        arguments = "--target", "y", "--loss", "huber", "--memory", "1K"
+        assert "a line that is longer than a block; raise" in refused(
+            capsys, "fit", f"{name}.csv", *arguments
+        )
+
+
+def test_a_pipe(tmp_path, capsys):
+    os.mkfifo(tmp_path / "x.csv")
+    err = refused(capsys, "fit", tmp_path / "x.csv", "--target", "y", "--loss", "huber")
+    assert "x.csv is a pipe, and data are read more than once; write them to a file first" in err
+
+
 @pytest.mark.parametrize("line", ["1 2:", "1 2", "yes 1:2", "1 2:x", "1 -1:2", "1 2:3 1:1", "1,2"])
 def test_a_bad_line_of_svmlight(line, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -704,6 +723,10 @@ def test_arguments_that_do_not_fit(arguments, message, folder, tmp_path, monkeyp
             "other.csv has no column 'b'; its columns are a, y",
         ),
         (["predict", "m.npz", "data.svm", "-o", "o.csv"], "svmlight has no named columns"),
+        (
+            ["fit", "data.svm", "--loss", "huber", "--target", "y"],
+            "svmlight has no named columns: no target but",
+        ),
         (["predict", "m.npz", "data.csv", "-o", "o.txt"], "ends in .csv, .parquet, .npy"),
         (["predict", "m.npz", "data.csv", "-o", "no/o.csv"], "there is no such folder"),
         (

@@ -712,6 +712,7 @@ def test_momentum_and_average_may_begin_later():
         ({"loss": "poly1"}, ValueError, "poly1 is a loss of rows"),
         ({"coef": [0.0, 0.0]}, TypeError, "coef must be a NumPy array, to be updated in place; got list"),
         ({"coef": np.zeros(2, int)}, TypeError, "coef has dtype int64; only float32 and float64"),
+        ({"coef": np.array(["0", "a"])}, TypeError, "coef has dtype <U1; only float32 and float64"),
         ({"coef": np.zeros(3)}, ValueError, r"coef has shape \(3,\), but X has 2 columns; pass shape \(2,\)"),
         ({"coef": np.array([0, np.nan])}, ValueError, "coef must be finite in float64"),
         ({"coef": np.broadcast_to(np.zeros(1), 2)}, ValueError, "coef is read-only"),

@@ -46,9 +46,9 @@ class Source:
         self.categorical = tuple(dict.fromkeys(categorical))
         names = self.file.names
         if names is None:
-            if weight or columns is not None or exclude or categorical:
+            if target or weight or columns is not None or exclude or categorical:
                 raise DataError(
-                    f"{path}: svmlight has no named columns, so no weight, and none to choose or to leave out"
+                    f"{path}: svmlight has no named columns: no target but its labels, no weight, none to choose or leave out"
                 )
             return
         roles = [name for name in (target, weight) if name is not None]

@@ -111,7 +111,7 @@ class History:
 
 @dataclass(frozen=True)
 class State:
-    """What a callback gets behind each epoch: the parameters, up to date, and the history so far."""
+    """What a callback gets behind each epoch: the parameters, up to date and to be read, and the history so far."""
 
     epoch: int
     coef: NDArray[Any]

@@ -14,7 +14,7 @@ from fastloss._readers import required
 def _write_npy(file: IO[bytes], names: Sequence[str], blocks: Iterator[Array]) -> None:
     array, form = np.ascontiguousarray(np.concatenate(list(blocks))), np.lib.format
     form.write_array_header_1_0(file, form.header_data_from_array_1_0(array))
-    file.write(array.data)  # np.save's error does not say that the disk is full
+    file.write(array.data)  # np.save takes a disk that gets full at the end for written
 
 
 def _write_table(

@@ -109,6 +109,10 @@ class Csv:
             found = re.search(r"CSV column #(\d+): .*error to double: invalid value '(.*)'", str(error))
             if found:
                 raise refuse_text(self.path, self.names[int(found[1])], found[2]) from error
+            if "straddling object" in str(error) or "Empty CSV file or block" in str(error):
+                raise DataError(
+                    f"{self.path} has a line that is longer than a block; raise memory= (--memory)"
+                ) from error
             raise
 
 
@@ -287,6 +291,8 @@ def opened(path: Path, kind: str | None) -> Csv | Parquet | Npz | Svmlight:
             f"for others pass --format, one of {', '.join(FORMATS)}"
         )
     with reading(path):
+        if path.is_fifo():
+            raise DataError(f"{path} is a pipe, and data are read more than once; write them to a file first")
         if not path.stat().st_size:
             raise DataError(f"{path} is empty")
         with path.open("rb"):  # a folder, or one without permission

@@ -246,6 +246,9 @@ def sgd(
 
     if hogwild:
         _check_hogwild(batch, l1=l1, momentum=momentum, average=average_from is not None)
+    updatable("coef", coef)
+    if intercept is not None:
+        updatable("intercept", intercept)
     check = partial(_check_model, coef, intercept, importance_aware, hogwild)
     here = _checkpoint(resume, coef, intercept, seed).resumed(momentum > 0, average_from is not None)
     data: Memory | Stream
@@ -363,9 +366,7 @@ def _check_hogwild(batch: int, **absent: Any) -> None:
 def _check_model(
     coef: Any, intercept: Any, importance_aware: bool, hogwild: bool, model: linear._Model
 ) -> None:
-    model.check_start(
-        updatable("coef", coef), None if intercept is None else updatable("intercept", intercept)
-    )
+    model.check_start(coef, intercept)
     if hogwild and not isinstance(model.X, tuple):
         raise TypeError("hogwild needs sparse rows; pass a CSR matrix, or leave hogwild out")
     if importance_aware and isinstance(model.loss, RowLoss):
