@@ -194,10 +194,11 @@ def sgd(
     stay on one thread, but for `hogwild`. Without it the bits depend on neither the number of threads nor, among SIMD
     levels with fused multiply-add, the level.
 
-    A step on sparse rows costs their elements, not d: what the penalties and the average do to the other columns is
-    caught up on when they are next read, at the latest behind the epoch or the block of a stream. That has no short
-    form, and costs d a step, with `momentum`, with `average` and `l1` together, and where ``lr * l2 >= 1``; and is not
-    worth it with more rows in a batch than a 16th of the columns. The steps are the same either way, to rounding.
+    A step on sparse rows costs their elements, K times with K classes, not d: what the penalties and the average do to
+    the other columns is caught up on when they are next read, at the latest behind the epoch or the block of a stream.
+    That has no short form, and costs d a step, with `momentum`, with `average` and `l1` together, and where
+    ``lr * l2 >= 1``; and is not worth it with more rows in a batch than a 16th of the columns. The steps are the same
+    either way, to rounding.
 
     References
     ----------
