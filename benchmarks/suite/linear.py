@@ -57,3 +57,24 @@ class Epoch:
             "logistic", self.X, self.y, self.coef, self.intercept, lr=1e-3, l2=1e-4, epochs=1,
             batch_size=batch_size, shuffle=shuffle,
         )  # fmt: skip
+
+
+class Classes:
+    """The softmax cross-entropy: a pass, and an epoch in batches of 16."""
+
+    param_names = ("kind", "dtype", "classes")
+    params = (["dense", "CSR"], DTYPES, [3, 10])
+
+    def setup(self, kind: str, dtype: str, classes: int) -> None:
+        self.X, self.y = rows(kind, dtype, 100)[0], np.arange(ELEMENTS // 100) % classes
+        self.objective = fl.linear.Objective("softmax_cross_entropy", self.X, self.y)
+        self.coef, self.intercept = np.zeros((classes, self.X.shape[1])), np.zeros(classes)
+        self.w = np.zeros(self.coef.size + classes)
+
+    def time_value_and_grad(self, *_: Any) -> None:
+        self.objective(self.w)
+
+    def time_epoch(self, *_: Any) -> None:
+        fl.linear.sgd(
+            "softmax_cross_entropy", self.X, self.y, self.coef, self.intercept, lr=1e-3, l2=1e-4, epochs=1, batch_size=16
+        )  # fmt: skip
