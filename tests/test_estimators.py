@@ -322,6 +322,18 @@ def test_a_failed_fit_keeps_the_model():
     assert model.coef_ is coef
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_line_search_comes_back_into_the_domain(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(300, 3))
+    y = np.exp(0.3 * X @ [1, -1, 0.5] + 0.1 * rng.normal(size=300))
+    model = LinearRegressor("squared_log_error", l2=0, tol=1e-6).fit(X, y)
+    score = X @ model.coef_ + model.intercept_
+    slope = 2 * (np.log1p(score) - np.log1p(y)) / (1 + score)
+    assert score.min() > -1
+    np.testing.assert_allclose(slope @ np.column_stack([X, np.ones(300)]) / 300, 0, atol=2e-6)
+
+
 def test_one_class_alone():
     with pytest.raises(ValueError, match="y has one class alone, 1.0; a classifier needs at least two"):
         LinearClassifier().fit(np.ones((3, 1)), np.ones(3))

@@ -40,13 +40,35 @@ def minimum(
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
     return minimize(
-        evaluate,
+        _within_domain(evaluate),
         start,
         jac=True,
         method="L-BFGS-B",
         callback=callback,
         options={"maxiter": iterations, "maxls": 50, "maxfun": 52 * iterations, "gtol": tol, "ftol": gain},
     )
+
+
+def _within_domain(
+    evaluate: Callable[[Array], tuple[float, Array]],
+) -> Callable[[Array], tuple[float, Array]]:
+    """Lead a line search that leaves the loss's domain back: beyond it goes a parabola on, with its minimum at a tenth."""
+    before: list[Any] = []
+
+    def extended(w: Array) -> tuple[float, Array]:
+        try:
+            value, grad = evaluate(w)
+        except ValueError:
+            if not before:  # it is the start, so a label lies outside
+                raise
+            inside, value, grad = before
+            step = w - inside
+            slope = abs(float(grad @ step))
+            return value + 4 * slope, 9 * slope / float(step @ step) * step
+        before[:] = w.copy(), value, grad
+        return value, grad
+
+    return extended
 
 
 def is_finite(found: Any) -> bool:

@@ -211,7 +211,7 @@ class LinearRegressor(RegressorMixin, LinearModel):  # type: ignore[misc]
         ------
         ValueError
             If a parameter is out of range, a value of `y` lies outside of the loss's domain, or the data are not
-            finite; also if the optimisation leaves the scores above -1 that `squared_log_error` needs: then fit
+            finite; also if a step of 'sgd' leaves the scores above -1 that `squared_log_error` needs: then fit
             `squared_error` to ``np.log1p(y)``.
         fastloss.linear.DivergenceError
             With 'sgd', if `learning_rate` is too large.
