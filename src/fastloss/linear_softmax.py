@@ -296,8 +296,10 @@ def _in_one_pass(
     loss = softmax_cross_entropy.bind(label_smoothing=label_smoothing, z_loss=z_loss)
     labels, weight, working = work.y, work.weight, np.zeros((classes, -(-d // LANES) * LANES), work.dtype)
     working[:, :d] = work.W
-    if weight is not None:  # labels of other rows may be anything
-        labels, weight = np.where(weight != 0, labels, -1), np.require(weight, work.dtype, ["C", "A"])
+    if weight is not None:
+        labels = np.where(weight != 0, labels, 0)  # of other rows they may be anything
+        with np.errstate(all="ignore"):
+            weight = np.require(weight, work.dtype, ["C", "A"])
     parameters = np.concatenate((work.W, bias), axis=None, dtype=np.float64)
     descent = Descent(loss, parameters, working, batch_size=len(labels))
     sums = descent.gradient(work.X, np.require(labels, np.int32, ["C", "A"]), weight)
