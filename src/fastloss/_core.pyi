@@ -290,6 +290,8 @@ def linear_pass(
     vector: _Array | None = None,
     vector_intercept: float = 0.0,
 ) -> tuple[float, _Array, float]: ...
+def new_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]: ...
+
 class Descent:
     batch_size: int
     steps: int

@@ -81,7 +81,8 @@ cdef ndarray new_result(int ndim, cnp.npy_intp *lengths, int number):
         PyDataMem_SetHandler(before)
 
 
-cdef ndarray new_array(tuple shape, dtype):
+cpdef ndarray new_array(tuple shape, dtype):
+    """Of float32 or float64, and of anything."""
     cdef cnp.npy_intp lengths[FL_MAX_DIMS]
     for i, length in enumerate(shape):
         lengths[i] = length

