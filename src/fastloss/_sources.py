@@ -13,8 +13,8 @@ import numpy as np
 
 from fastloss import linear
 from fastloss._arguments import Array, refuse_weight
-from fastloss._core import new_array
 from fastloss._checks import fraction, nonnegative
+from fastloss._core import new_array
 
 
 class Piece(NamedTuple):
