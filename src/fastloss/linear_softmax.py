@@ -192,7 +192,7 @@ def _prepare(
             f"X has shape {x.shape} and W {w.shape}: they must have as many columns, W a row for each class{advice}"
         )
     if not 0 < classes <= 2**28:
-        raise ValueError(f"W has shape {w.shape}: there must be 1 to 2**28 classes")
+        raise ValueError(f"{matrix} has shape {w.shape}: there must be 1 to 2**28 classes")
     if b is not None and b.shape != (classes,):
         raise ValueError(f"bias has shape {b.shape}, but W has {classes} classes; pass shape ({classes},)")
     if labels.shape != (rows,):
@@ -297,7 +297,9 @@ def _in_one_pass(
     labels, weight, working = work.y, work.weight, np.zeros((classes, -(-d // LANES) * LANES), work.dtype)
     working[:, :d] = work.W
     if weight is not None:  # labels of other rows may be anything
-        labels, weight = np.where(weight != 0, labels, -1), np.require(weight, work.dtype, ["C", "A"])
+        labels = np.where(weight != 0, labels, -1)
+        with np.errstate(all="ignore"):
+            weight = np.require(weight, work.dtype, ["C", "A"])
     parameters = np.concatenate((work.W, bias), axis=None, dtype=np.float64)
     descent = Descent(loss, parameters, working, batch_size=len(labels))
     sums = descent.gradient(work.X, np.require(labels, np.int32, ["C", "A"]), weight)
