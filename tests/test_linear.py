@@ -369,6 +369,7 @@ def test_softmax_without_intercepts():
         ),
         ({"coef": np.zeros((2, 3))}, ValueError, r"pass shape \(K, 2\), a row for each class"),
         ({"intercept": np.zeros(2)}, ValueError, r"intercept has shape \(2,\); pass shape \(3,\)"),
+        ({"coef": np.zeros((0, 2))}, ValueError, r"coef has shape \(0, 2\): there must be 1 to"),
         ({"y": np.full(6, 3)}, ValueError, r"y must lie in \[0, 3\), the rows of coef"),
         ({"y": np.zeros(6)}, TypeError, "y must be class indices"),
     ],
@@ -377,6 +378,14 @@ def test_errors_of_softmax(change, error, message):
     arguments = {"X": np.ones((6, 2)), "y": np.zeros(6, int), "coef": np.zeros((3, 2)), **change}
     with pytest.raises(error, match=message):
         value_and_grad("softmax_cross_entropy", **arguments)
+
+
+@pytest.mark.parametrize("columns", [4, 6000])
+def test_softmax_of_weights_beyond_float32(columns):
+    X, y, coef = np.zeros((5, columns), np.float32), np.arange(5) % 3, np.zeros((3, columns), np.float32)
+    for weight, wanted in ((1e39, np.inf), (1e-60, 0.0)):
+        options = {"sample_weight": np.full(5, weight), "reduction": "sum"}
+        assert value_and_grad("softmax_cross_entropy", X, y, coef, **options)[0] == wanted
 
 
 def test_softmax_along_another_axis_is_refused():

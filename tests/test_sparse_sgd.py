@@ -147,6 +147,18 @@ def test_a_number_that_is_not_finite(average):
     assert caught.value.history.nonfinite == [2]  # a component of the gradient, and the loss
 
 
+@pytest.mark.parametrize("loss", ["logistic", "softmax_cross_entropy"])
+@pytest.mark.parametrize("lr", [1e307, 1e308])
+def test_averages_stay_finite(loss, lr):
+    """At the lower rate the intercept does not overflow, but the sum of what it is behind each step would."""
+    X, y = sparse.csr_array((60, 300)), np.arange(60) % 2
+    coef = np.zeros((2, 300) if loss == "softmax_cross_entropy" else 300)
+    intercept = np.zeros(coef.shape[:-1])
+    with pytest.raises(DivergenceError):
+        sgd(loss, X, y, coef, intercept, lr=lr, average=True, batch_size=1, shuffle=None)
+    assert np.isfinite(intercept).all()
+
+
 def test_divergence():
     X, _ = problem()
     coef = np.zeros(400)

@@ -48,8 +48,8 @@ def value_and_grad(
     loss : Loss or str
         A pointwise loss, with parameters of its own as in ``fl.huber.bind(delta=2.0)``, or its name. With
         `softmax_cross_entropy` `coef` and its gradient have shape (K, d), `intercept` and its gradient (K,); for more
-        than 2**14 coefficients the matrix products of `linear_cross_entropy` read `X` twice, and for sparse rows
-        SciPy's, which take memory for the scores of all of them.
+        than 16 classes or 2**14 coefficients the matrix products of `linear_cross_entropy` read `X` twice, and for
+        sparse rows SciPy's, which take memory for the scores of all of them.
     X : array_like or sparse matrix of SciPy, shape (n, d)
         float32 and float64 are computed as they are, float16 as float32, all else as float64. In C or Fortran
         order it is read where it lies, also rows of a larger array; of other layouts a block at a time is copied. Sparse

@@ -28,6 +28,7 @@ from fastloss._training import Plateau, Training
 from fastloss.sgd import updatable
 
 MOST_ROWS_HOGWILD = 64  # of a batch: many rows share columns
+LARGEST_AVERAGED = 2.0**960  # the sums of as many steps as there can be are finite
 
 __all__ = ["Checkpoint", "DivergenceError", "History", "State", "sgd"]
 
@@ -282,7 +283,7 @@ def sgd(
         hogwild=bool(hogwild),
         clip_norm=np.inf if clip_norm is None else positive(clip_norm=clip_norm),
         intercept_rate=nonnegative(intercept_lr=intercept_lr),
-        limit=_limit(model.dtype, coef, intercept),
+        limit=min(_limit(model.dtype, coef, intercept), np.inf if average_from is None else LARGEST_AVERAGED),
     )
     penalty = partial(_penalty, model, l2, l1)
     if isinstance(lr, str):

@@ -19,7 +19,7 @@ from fastloss.multiclass import softmax_cross_entropy
 from fastloss.regression import absolute_error
 
 BLOCK_BYTES = 64 * 1024 * 1024
-MOST_IN_ONE_PASS = 1 << 14  # coefficients: with more of them BLAS's products are faster
+MOST_IN_ONE_PASS = 16, 1 << 14  # classes, coefficients: with more of either BLAS's products are faster
 
 
 class LinearCrossEntropy:
@@ -192,7 +192,7 @@ def _prepare(
             f"X has shape {x.shape} and W {w.shape}: they must have as many columns, W a row for each class{advice}"
         )
     if not 0 < classes <= 2**28:
-        raise ValueError(f"W has shape {w.shape}: there must be 1 to 2**28 classes")
+        raise ValueError(f"{matrix} has shape {w.shape}: there must be 1 to 2**28 classes")
     if b is not None and b.shape != (classes,):
         raise ValueError(f"bias has shape {b.shape}, but W has {classes} classes; pass shape ({classes},)")
     if labels.shape != (rows,):
@@ -282,7 +282,8 @@ def model_gradients(
     """Return the value of the loss with these parameters, and its derivatives by W and bias, without that by X."""
     ignored, class_weight = params["ignore_index"], params["class_weight"]
     work = _prepare(y, X, W, bias, sample_weight, reduction, ignored, class_weight, None, BLOCK_BYTES, "coef")
-    if len(y) and W.size <= MOST_IN_ONE_PASS:
+    classes, coefs = MOST_IN_ONE_PASS
+    if len(y) and len(W) <= classes and W.size <= coefs:
         return _in_one_pass(work, bias, params["label_smoothing"], params["z_loss"])
     grads = np.zeros(work.W.shape, work.dtype), np.zeros(len(work.W), work.dtype)
     return _run(work, params["label_smoothing"], params["z_loss"], [None, *grads]), *grads
