@@ -168,19 +168,6 @@ int fl_differentiate(const fl_steps_call *call, const fl_desk *at, ptrdiff_t sta
     return 0;
 }
 
-static double real_at(const char *x, ptrdiff_t size)
-{
-    return size == 8 ? *(const double *)x : (double)*(const float *)x;
-}
-
-static void put_real(char *to, ptrdiff_t size, double x)
-{
-    if (size == 8)
-        *(double *)to = x;
-    else
-        *(float *)to = (float)x;
-}
-
 /* Adds the rows' X'g to the sums, and the sum of their losses to *total. Returns a status. */
 static int add_block(const fl_batches *b, const fl_desk *at, ptrdiff_t start, ptrdiff_t n, ptrdiff_t next,
                      char *copy, double *sums, double *total)
@@ -204,9 +191,9 @@ static int add_block(const fl_batches *b, const fl_desk *at, ptrdiff_t start, pt
     const int status = fl_differentiate(call, at, start, n, total);
     if (status)
         return status;
-    const double plain = call->slope ? real_at(at->grads, size) : 0;
+    const double plain = call->slope ? fl_real_at((int)size, at->grads, 0) : 0;
     if (plain != 0)
-        put_real(at->grads, size, 1); /* then the sums will be the row */
+        fl_put_real((int)size, at->grads, 0, 1); /* then the sums will be the row */
     for (ptrdiff_t i = 0; i < n; i += x.rows) {
         x = part_at(b, &k, i, copy);
         for (ptrdiff_t s = 0; s < call->scores; s++, x.ahead = 0)
@@ -214,8 +201,9 @@ static int add_block(const fl_batches *b, const fl_desk *at, ptrdiff_t start, pt
                                        sums + s * (columns + 1));
     }
     if (plain != 0)
-        fl_scale_row(call, call->rates[start], plain, real_at(at->labels, size), real_at(at->weights, size),
-                     real_at(at->scores, size), columns, sums);
+        fl_scale_row(call, call->rates[start], plain, fl_real_at((int)size, at->labels, 0),
+                     fl_real_at((int)size, at->weights, 0), fl_real_at((int)size, at->scores, 0), columns,
+                     sums);
     return 0;
 }
 
@@ -275,8 +263,6 @@ int fl_run_batch_task(fl_batches *b, ptrdiff_t first, ptrdiff_t n, ptrdiff_t tas
 
 /* ---- memory ------------------------------------------------------------------------------------ */
 
-static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 /* Whether the kernels can read the rows where they lie. */
 static int is_direct(const fl_linear_call *model)
 {
@@ -298,9 +284,9 @@ int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads)
         model->starts ? MOST_ROWS / call->scores : BLOCK_BYTES / clip(most, 1, BLOCK_BYTES);
     b->per_block = clip(rows, FEWEST_ROWS, MOST_ROWS);
     b->stride = (call->scores * (columns + 1) + 2 * FL_LANES) / FL_LANES * FL_LANES;
-    b->margin = whole_lines((size_t)(b->per_block + FL_LANES) * size);
-    b->room =
-        (3 + call->scores) * b->margin + whole_lines(model->starts ? 0 : (size_t)b->per_block * b->row_bytes);
+    b->margin = fl_whole_lines((size_t)(b->per_block + FL_LANES) * size);
+    b->room = (3 + call->scores) * b->margin +
+              fl_whole_lines(model->starts ? 0 : (size_t)b->per_block * b->row_bytes);
     const ptrdiff_t tasks = fl_batch_tasks(b, call->batch < call->rows ? call->batch : call->rows);
     const size_t sums = (tasks + 1) * b->stride * sizeof(double);
     b->workers = (int)clip(threads, 1, tasks);

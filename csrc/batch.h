@@ -60,4 +60,20 @@ ptrdiff_t fl_batch_tasks(const fl_batches *b, ptrdiff_t n);
  * Returns a status. */
 int fl_run_batch_task(fl_batches *b, ptrdiff_t first, ptrdiff_t n, ptrdiff_t task, int worker);
 
+/* Arrays of float or double, by the size of an element. */
+static inline double fl_real_at(int size, const void *x, ptrdiff_t i)
+{
+    return size == 4 ? (double)((const float *)x)[i] : ((const double *)x)[i];
+}
+
+static inline void fl_put_real(int size, void *x, ptrdiff_t i, double value)
+{
+    if (size == 4)
+        ((float *)x)[i] = (float)value;
+    else
+        ((double *)x)[i] = value;
+}
+
+static inline size_t fl_whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
 #endif

@@ -17,8 +17,6 @@ static ALWAYS_INLINE ptrdiff_t index_at(int size, const void *x, ptrdiff_t i)
 
 static ptrdiff_t filled(ptrdiff_t n) { return (n + LANES - 1) / LANES * LANES; }
 
-static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 /* ---- memory ------------------------------------------------------------------------------------ */
 
 ptrdiff_t fl_most_touched(const fl_steps_call *call, ptrdiff_t elements)
@@ -31,9 +29,9 @@ static size_t lay_out(const fl_steps_call *call, fl_sparse_batch *b, ptrdiff_t m
                       char *memory)
 {
     const ptrdiff_t scores = call->scores, grads = fl_most_touched(call, elements) + scores + FL_LANES;
-    const size_t margin = whole_lines((size_t)(most + FL_LANES) * call->model.real_bytes);
+    const size_t margin = fl_whole_lines((size_t)(most + FL_LANES) * call->model.real_bytes);
     size_t used = 0;
-#define PLACE(what, bytes) (memory ? (what = (void *)(memory + used)) : NULL, used += whole_lines(bytes))
+#define PLACE(what, bytes) (memory ? (what = (void *)(memory + used)) : NULL, used += fl_whole_lines(bytes))
     PLACE(b->at.labels, margin);
     PLACE(b->at.weights, margin);
     PLACE(b->at.scores, scores * margin);

@@ -63,20 +63,6 @@ void fl_move_batch(const fl_steps_call *call, const fl_sparse_batch *b, fl_motio
 
 static inline double fl_larger(double x, double than) { return x > than ? x : than; }
 
-/* Arrays of float or double, by the size of an element. */
-static inline double fl_real_at(int size, const void *x, ptrdiff_t i)
-{
-    return size == 4 ? (double)((const float *)x)[i] : ((const double *)x)[i];
-}
-
-static inline void fl_put_real(int size, void *x, ptrdiff_t i, double value)
-{
-    if (size == 4)
-        ((float *)x)[i] = (float)value;
-    else
-        ((double *)x)[i] = value;
-}
-
 /* A number that other threads may read and write at the same time, or, where `shared` is 0, which the
  * compiler is to see, do not: GCC moves an atomic double by way of an integer. */
 static inline double fl_get(int shared, const double *x)

@@ -224,8 +224,6 @@ static int take_step(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t b
 
 /* ---- an epoch ---------------------------------------------------------------------------------- */
 
-static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 static lazy_room *room_of(const lazy_job *job, int worker)
 {
     return (lazy_room *)(job->rooms + worker * job->room);
@@ -315,13 +313,15 @@ int fl_run_lazy_steps(fl_steps_call *call)
     const ptrdiff_t tasks = (batches + job.per_task - 1) / job.per_task,
                     elements = fl_most_elements(call, batch);
     const ptrdiff_t coefs = call->scores * columns;
-    const size_t head = whole_lines(sizeof(lazy_room)), rows = fl_sparse_batch_bytes(call, batch, elements);
-    const size_t starts = whole_lines(tasks * sizeof(stand)),
-                 intercepts = whole_lines(call->scores * sizeof(double)),
-                 cuts = call->l1 > 0 ? whole_lines(columns * sizeof(double)) : 0,
-                 past = call->average ? whole_lines(coefs * sizeof(double)) : 0,
+    const size_t head = fl_whole_lines(sizeof(lazy_room)),
+                 rows = fl_sparse_batch_bytes(call, batch, elements);
+    const size_t starts = fl_whole_lines(tasks * sizeof(stand)),
+                 intercepts = fl_whole_lines(call->scores * sizeof(double)),
+                 cuts = call->l1 > 0 ? fl_whole_lines(columns * sizeof(double)) : 0,
+                 past = call->average ? fl_whole_lines(coefs * sizeof(double)) : 0,
                  shared = starts + intercepts + cuts + past;
-    job.room = head + rows + whole_lines((fl_most_touched(call, elements) + call->scores) * sizeof(double));
+    job.room =
+        head + rows + fl_whole_lines((fl_most_touched(call, elements) + call->scores) * sizeof(double));
     job.workers = workers < FL_MAX_WORKERS ? workers : FL_MAX_WORKERS;
     char *memory = calloc(1, shared + job.workers * job.room + 64);
     if (!memory && job.workers > 1)
