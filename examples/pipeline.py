@@ -25,7 +25,7 @@ for library in ("OPENBLAS", "MKL", "BLIS"):
 import numpy as np  # noqa: E402
 
 import fastloss as fl  # noqa: E402
-from fastloss.console import Console  # noqa: E402
+from fastloss.cli.console import Console  # noqa: E402
 
 
 class Part(NamedTuple):

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from fastloss import bench
 from fastloss.__main__ import NEEDED, main
-from fastloss.console import Console
+from fastloss.cli import bench
+from fastloss.cli.console import Console
 
-demo = pytest.importorskip("fastloss.demo")
+demo = pytest.importorskip("fastloss.cli.demo")
 log_loss = pytest.importorskip("sklearn.metrics").log_loss
 
 ESCAPE = "\x1b"

@@ -21,8 +21,9 @@ import pytest
 from documents import ROOT
 
 import fastloss as fl
-from fastloss import _fitting, data, model_file
+from fastloss import data, model_file
 from fastloss.__main__ import main
+from fastloss.cli import training as _fitting
 from fastloss.data import together
 
 pa = pytest.importorskip("pyarrow")

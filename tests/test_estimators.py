@@ -23,8 +23,8 @@ from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastloss as fl
-from fastloss._lbfgs import SMOOTH
 from fastloss.estimators import LinearClassifier, LinearRegressor, LossCurveDisplay
+from fastloss.linear._lbfgs import SMOOTH
 
 EXACT = {"tol": 1e-11}
 

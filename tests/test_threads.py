@@ -11,7 +11,7 @@ import pytest
 from processes import compute, needs_openmp, run
 
 import fastloss as fl
-from fastloss import parallel
+from fastloss.runtime import threads as parallel
 
 N = 300_001
 

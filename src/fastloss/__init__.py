@@ -14,29 +14,34 @@ A loss is an object that is called, with methods::
 """
 
 import os as _os
+import sys as _sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from fastloss import _load  # isort: skip - before all that imports _core
-from fastloss import _core, binary, count, linear, multiclass, regression
+from fastloss.runtime import openmp as _openmp  # isort: skip - before all that imports the core
+from fastloss import _core, linear
 from fastloss._core import Loss
+from fastloss._moved import MOVED as _MOVED
 from fastloss._version import __version__
-from fastloss.config import set_kept_memory, show_config
+from fastloss.blocks.linear_cross_entropy import linear_cross_entropy
 from fastloss.evaluation import Evaluation, evaluate, perplexity
-from fastloss.linear_softmax import linear_cross_entropy
-from fastloss.parallel import from_environment as _from_environment
-from fastloss.parallel import get_num_threads, set_num_threads, threads
+from fastloss.families import binary, count, multiclass, regression
 from fastloss.registry import get, losses, registered
+from fastloss.runtime.config import set_kept_memory, show_config
+from fastloss.runtime.threads import from_environment as _from_environment
+from fastloss.runtime.threads import get_num_threads, set_num_threads, threads
 from fastloss.sgd import SGD
 
 if _TYPE_CHECKING:
-    from fastloss.binary import *
-    from fastloss.count import *
-    from fastloss.multiclass import *
-    from fastloss.regression import *
+    from fastloss.families.binary import *
+    from fastloss.families.count import *
+    from fastloss.families.multiclass import *
+    from fastloss.families.regression import *
 
 _core.select_level(_os.environ.get("FASTLOSS_ISA"))
 _from_environment()
 globals().update(registered)
+for _before, _now in _MOVED.items():
+    _sys.modules[f"fastloss.{_before}"] = _sys.modules[f"fastloss.{_now}"]
 
 __all__ = [
     "SGD",

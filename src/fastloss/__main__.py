@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import fastloss as fl
-from fastloss import bench, command
-from fastloss.console import Console
+from fastloss.cli import bench
+from fastloss.cli import commands as command
+from fastloss.cli.console import Console
 
 EXTRAS = ("rich", "matplotlib", "sklearn")
 NEEDED = 'the demo needs rich, matplotlib and scikit-learn: python -m pip install "fastloss[demo]"'
@@ -68,7 +69,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     if any(find_spec(package) is None for package in EXTRAS):
         return _fail(NEEDED)
-    from fastloss import demo
+    from fastloss.cli import demo
 
     try:
         demo.run(arguments.output, quick=arguments.quick, console=Console(color=not arguments.no_color))

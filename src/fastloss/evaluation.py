@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastloss._arguments import Array
+from fastloss._checks.arrays import Array
+from fastloss._checks.rows import check_class_weight, mixed_weights, row_weights
 from fastloss._core import as_array
-from fastloss._row_arguments import check_class_weight, mixed_weights, row_weights
-from fastloss.multiclass import softmax_cross_entropy
+from fastloss.families.multiclass import softmax_cross_entropy
 
 
 def perplexity(y_true: ArrayLike, y_pred: ArrayLike, **keywords: Any) -> float:

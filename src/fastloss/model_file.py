@@ -15,11 +15,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastloss._arguments import Array
+from fastloss._checks.arrays import Array
 from fastloss._core import Loss
-from fastloss._encoding import Encoding, Frame
-from fastloss._readers import DAMAGE
 from fastloss._version import __version__
+from fastloss.data._encoding import Encoding, Frame
+from fastloss.data._formats import DAMAGE
 from fastloss.registry import LOG_ODDS, get
 
 FORMAT = 1

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastloss import _core
-from fastloss._arguments import overlaps_itself
-from fastloss._checks import finite, nonnegative
+from fastloss._checks.arrays import overlaps_itself
+from fastloss._checks.parameters import finite, nonnegative
 
 Arrays = NDArray[Any] | Sequence[NDArray[Any]] | Mapping[Any, NDArray[Any]]
 
