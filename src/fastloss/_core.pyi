@@ -298,7 +298,7 @@ class Descent:
     loss: float
     norm: float
     largest: float
-    odd: int
+    nonfinite: int
     def __init__(
         self,
         loss: Loss[...],
