@@ -601,6 +601,14 @@ cdef class Loss:
         return dict(self._params)
 
     @property
+    def traits(self):
+        """What is known of the loss with these parameters: see `fastloss.traits.Traits`."""
+        return self.declaration.traits.resolved(self._params, self.requirement())
+
+    cdef str requirement(self):
+        return fl_loss_requirement(self.id).decode()
+
+    @property
     def __name__(self):
         return self.name
 

@@ -5,38 +5,55 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from inspect import Parameter, Signature, cleandoc
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from numpy.typing import ArrayLike
 
 from fastloss._core import Loss, RowLoss
+from fastloss.traits import Declared
 
 P = ParamSpec("P")
 Constants = tuple[float, ...]
 
 registered: dict[str, Loss[...]] = {}
-# The losses that have probabilities: log odds are this multiple of the optimal score. Friedman, Hastie and Tibshirani
-# (2000) for `exponential`.
+# The losses that have probabilities; fastloss.traits says it of each loss.
 LOG_ODDS = {"logistic": 1, "exponential": 2, "softmax_cross_entropy": 1}
+NEEDS_PROBABILITIES = "takes probabilities, but a linear model has raw scores"
+ROWS = {
+    "takes": "scores",
+    "labels": "class",
+    "link": "softmax",
+    "not_linear": "is a loss of rows; linear models take pointwise losses and softmax_cross_entropy",
+}
 
 
-def pointwise(declaration: Callable[P, Constants]) -> Loss[P]:
-    """Enter a pointwise loss.
+def pointwise(**traits: Any) -> Callable[[Callable[P, Constants]], Loss[P]]:
+    """Enter a pointwise loss, with what `fastloss.traits.Traits` is to say of it.
 
-    `declaration` carries the name of the C function, the loss's parameters (keyword-only, with
+    The decorated function carries the name of the C function, the loss's parameters (keyword-only, with
     defaults) and its docstring. Its body checks the parameters and returns the constants that the C
-    function reads as c.a, c.b, c.c and c.d.
+    function reads as c.a, c.b, c.c and c.d. A trait that depends on the parameters is a function of their dict.
     """
-    loss = Loss(declaration)
-    registered[loss.name] = loss
-    return loss
+
+    def enter(declaration: Callable[P, Constants]) -> Loss[P]:
+        declaration.traits = Declared(**traits)  # type: ignore[attr-defined]
+        loss = Loss(declaration)
+        registered[loss.name] = loss
+        return loss
+
+    return enter
 
 
-def rowwise(declaration: Callable[P, Constants]) -> RowLoss[P]:
-    """Enter a loss of rows of scores, in the same way."""
-    loss = RowLoss(declaration)
-    registered[loss.name] = loss
-    return loss
+def rowwise(**traits: Any) -> Callable[[Callable[P, Constants]], RowLoss[P]]:
+    """Enter a loss of rows, in the same way; ROWS are the defaults of its traits."""
+
+    def enter(declaration: Callable[P, Constants]) -> RowLoss[P]:
+        declaration.traits = Declared(**{**ROWS, **traits})  # type: ignore[attr-defined]
+        loss = RowLoss(declaration)
+        registered[loss.name] = loss
+        return loss
+
+    return enter
 
 
 def losses() -> dict[str, tuple[str, ...]]:
