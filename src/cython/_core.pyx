@@ -622,13 +622,13 @@ cdef class Loss:
 
     @property
     def __doc__(self):
-        from fastloss.registry import loss_doc
+        from fastloss._documentation import loss_doc
 
         return f"{self.name}{self.__signature__}\n\n{loss_doc(self)}"
 
     @property
     def __signature__(self):
-        from fastloss.registry import signature
+        from fastloss._documentation import signature
 
         return signature(self)
 
@@ -670,7 +670,7 @@ cdef class Method:
 
     @property
     def __doc__(self):
-        from fastloss.registry import method_doc
+        from fastloss._documentation import method_doc
 
         return f"{self.__qualname__}{self.__signature__}\n\n{method_doc(self.__self__, self.__name__)}"
 

@@ -29,7 +29,7 @@ cdef class RowLoss(Loss):
 
     @property
     def __doc__(self):  # a class without a text has None, which would hide that of Loss
-        from fastloss.registry import loss_doc
+        from fastloss._documentation import loss_doc
 
         return f"{self.name}{self.__signature__}\n\n{loss_doc(self)}"
 
