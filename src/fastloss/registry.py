@@ -8,6 +8,7 @@ from typing import Any, ParamSpec
 from numpy.typing import ArrayLike
 
 from fastloss._core import Loss, RowLoss
+from fastloss._other_names import advice
 from fastloss.traits import Declared
 
 P = ParamSpec("P")
@@ -102,10 +103,7 @@ def get(name: str, **params: ArrayLike | None) -> Loss[...]:
     fastloss.huber.bind(delta=2.0)
     """
     if not isinstance(name, str) or name not in registered:
-        from difflib import get_close_matches
-
-        close = get_close_matches(str(name), registered, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "fastloss.losses() lists the names"
+        hint = advice(str(name), registered) or "fastloss.losses() lists the names"
         raise ValueError(f"there is no loss named {name!r}; {hint}")
     return registered[name].bind(**params) if params else registered[name]
 
