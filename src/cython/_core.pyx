@@ -602,6 +602,14 @@ cdef class Loss:
         return dict(self._params)
 
     @property
+    def traits(self):
+        """What is known of the loss with these parameters: see `fastloss.traits.Traits`."""
+        return self.declaration.traits.resolved(self._params, self.requirement())
+
+    cdef str requirement(self):
+        return fl_loss_requirement(self.id).decode()
+
+    @property
     def __name__(self):
         return self.name
 
@@ -615,13 +623,13 @@ cdef class Loss:
 
     @property
     def __doc__(self):
-        from fastloss.registry import loss_doc
+        from fastloss._documentation import loss_doc
 
         return f"{self.name}{self.__signature__}\n\n{loss_doc(self)}"
 
     @property
     def __signature__(self):
-        from fastloss.registry import signature
+        from fastloss._documentation import signature
 
         return signature(self)
 
@@ -663,7 +671,7 @@ cdef class Method:
 
     @property
     def __doc__(self):
-        from fastloss.registry import method_doc
+        from fastloss._documentation import method_doc
 
         return f"{self.__qualname__}{self.__signature__}\n\n{method_doc(self.__self__, self.__name__)}"
 

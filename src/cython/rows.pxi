@@ -24,9 +24,12 @@ cdef class RowLoss(Loss):
     cdef int find_id(self) except -1:
         return row_loss_names().index(self.name)
 
+    cdef str requirement(self):
+        return fl_row_loss_requirement(self.id).decode()
+
     @property
     def __doc__(self):  # a class without a text has None, which would hide that of Loss
-        from fastloss.registry import loss_doc
+        from fastloss._documentation import loss_doc
 
         return f"{self.name}{self.__signature__}\n\n{loss_doc(self)}"
 
