@@ -9,12 +9,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from row_references import ALL_ROW_REFERENCES
-from test_hostile import (
+from hostile import (
     COMMON,
     METHODS,
     Argument,
@@ -28,6 +23,11 @@ from test_hostile import (
     snapshot,
     weights,
 )
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from row_references import ALL_ROW_REFERENCES
 
 import fastloss as fl
 

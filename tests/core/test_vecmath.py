@@ -7,18 +7,17 @@ import re
 import subprocess
 import sys
 from itertools import chain
-from pathlib import Path
 
 import elementary
 import numpy as np
 import pytest
 from elementary import FUNCTIONS, evaluate
 from mpmath import mp
+from paths import ROOT
 
 import fastloss as fl
 from fastloss import _core
 
-ROOT = Path(__file__).parents[1]
 LEVELS = _core.supported_levels()
 
 

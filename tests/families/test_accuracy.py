@@ -6,19 +6,18 @@ say more than 2 units in the last place (ULP) of no loss but those of accuracy.B
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import row_accuracy
 from accuracy import BASELINE, BEYOND, OUTPUTS, TARGET, measure, table
+from paths import ROOT
 from references import REFERENCES
 from row_references import ALL_ROW_REFERENCES as ROW_REFERENCES
 
 import fastloss as fl
 from fastloss import _core
 
-PAGE = (Path(__file__).parents[1] / "docs/accuracy.md").read_text()
+PAGE = (ROOT / "docs" / "accuracy.md").read_text()
 LEVEL = "none" if _core.level() == "v2" else "fma"
 DTYPES = (np.float64, np.float32)
 

@@ -9,12 +9,11 @@ import math
 
 import numpy as np
 import pytest
+from extremes import BOUND, FACTORS, sizes
 from jets import seen
 from mpmath import mp
-from row_accuracy import error
+from row_accuracy import SUBNORMAL, error
 from row_references import ALL_ROW_REFERENCES, row_exact
-from test_extremes import BOUND, FACTORS, sizes
-from test_rows import SUBNORMAL
 
 import fastloss as fl
 

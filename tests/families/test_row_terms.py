@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from extremes import BOUND  # 2 ULP with fused multiply-add
 from mpmath import mp, mpf
 from references import ulp, ulp_error
-from row_references import TERM_REFERENCES, condition, curvature_terms, row_exact
-from row_references import rows as every_row
-from test_extremes import BOUND  # 2 ULP with fused multiply-add
+from row_accuracy import cancelling, exact_rows
+from row_accuracy import term_rows as rows
+from row_references import TERM_REFERENCES, row_exact
 
 import fastloss as fl
 
@@ -16,55 +17,11 @@ DTYPES = (np.float32, np.float64)
 CASES = [(name, params) for name, r in TERM_REFERENCES.items() for params in r.params]
 
 
-def rows(name, n, classes, dtype, seed=0):
-    """Labels (rows where these are needed) and scores or probabilities."""
-    rng, reference = np.random.default_rng(seed), TERM_REFERENCES[name]
-    scores = rng.normal(size=(n, classes)) * rng.choice([0.1, 1, 4], (n, 1))
-    scores[::5, 0] += 20
-    if reference.of == "probabilities":
-        scores = rng.dirichlet(np.ones(classes), n)
-        scores[::4] = rng.dirichlet(np.full(classes, 0.1), scores[::4].shape[0]) + 1e-30
-        scores[1::6] = 1 / classes
-    labels = (
-        rng.integers(classes, size=n) if reference.hard else rng.dirichlet(np.ones(classes), n).astype(dtype)
-    )
-    if not reference.hard:
-        labels[::3] = np.eye(classes)[rng.integers(classes, size=labels[::3].shape[0])]
-        labels[1::5] = (scores[1::5] * (1 + 1e-3 * np.sin(np.arange(classes)))).astype(dtype)
-    return labels, scores.astype(dtype)
-
-
-def exact_rows(name, classes, dtype):
-    """The same; of functions of the softmax also saturated, tied and huge scores."""
-    y, p = rows(name, 15 if classes < 100 else 4, classes, dtype)
-    if TERM_REFERENCES[name].of != "softmax":
-        return y, p
-    more = every_row(classes, dtype)
-    return tuple(
-        np.concatenate([a, b[:: 1 if classes < 100 else 5]]) for a, b in zip((y, p), more, strict=True)
-    )
-
-
 def everything(loss, y, p, **options):
     value, grad = loss.value_and_grad(y, p, reduction="none", **options)
     both, hess = loss.grad_and_hess(y, p, reduction="none", **options)
     alone, mean = loss(y, p, reduction="none", **options), np.array(loss(y, p, **options))
     return [value, grad, both, hess, alone, mean, loss.grad(y, p, **options)]
-
-
-def cancelling(name, params, scores, label, k, output):
-    """The size of the terms of which the result is a sum, where they may have either sign."""
-    if name == "kl_divergence" and output == 0:
-        return mp.fsum(
-            abs(mpf(float(a)) * mp.log(mpf(float(a)) / mpf(float(b))))
-            for a, b in zip(label, scores, strict=True)
-            if a
-        )
-    if TERM_REFERENCES[name].of == "cost" and output == 2:
-        return curvature_terms(TERM_REFERENCES[name], params, scores, label, k)
-    if TERM_REFERENCES[name].of == "softmax" and output:
-        return condition(TERM_REFERENCES[name], params, scores, label, k, output)
-    return 0
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

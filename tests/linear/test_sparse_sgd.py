@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from descent import fit, reference
 from processes import run
-from test_linear_sgd import fit, reference
 
 import fastloss as fl
 from fastloss.linear import DivergenceError, sgd

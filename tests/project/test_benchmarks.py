@@ -11,10 +11,11 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import fastloss as fl
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 MODULES = [path.stem for path in BENCHMARKS.glob("suite/*.py") if path.stem not in ("__init__", "inputs")]
 
 

@@ -9,7 +9,8 @@ import sys
 
 import numpy as np
 import pytest
-from documents import ROOT, blocks, run_python_blocks
+from documents import blocks, run_python_blocks
+from paths import ROOT
 
 PAGE = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
 BATCH = 6000  # of --quick

@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import fastloss as fl
 from fastloss import _core
@@ -94,7 +95,7 @@ def test_a_new_variable_would_be_seen(tmp_path):
 
 def test_c_variables_are_atomic_or_of_one_thread():
     """As their declarations say: the symbol table does not."""
-    sources = Path(__file__).parents[1] / "csrc"
+    sources = ROOT / "csrc"
     if not sources.is_dir():
         pytest.skip("needs the sources")
     text = "\n".join(path.read_text() for path in sources.rglob("*.[ch]"))
@@ -220,7 +221,7 @@ def test_a_new_write_would_be_seen(source):
 
 
 def test_the_module_is_declared_to_be_free_threading():
-    source = Path(__file__).parents[1] / "src" / "cython" / "_core.pyx"
+    source = ROOT / "src" / "cython" / "_core.pyx"
     if not source.is_file():
         pytest.skip("needs the sources")
     assert re.match(r"# cython: .*\bfreethreading_compatible=True\b", source.read_text(encoding="utf-8"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import shutil
@@ -12,6 +11,8 @@ import sys
 from functools import cache
 
 import pytest
+from paths import SUPPORT
+from processes import at_level
 
 from fastloss import _core
 
@@ -59,19 +60,9 @@ except ImportError as error:
 """
 
 
-def python(code, *arguments, level):
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "FASTLOSS_ISA": level},
-        timeout=300,
-    )
-
-
 @cache
 def hashes(level):
-    result = python(BITS, os.path.dirname(__file__), level=level)
+    result = at_level(BITS, SUPPORT, level=level)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -85,7 +76,7 @@ def test_avx2_and_avx512_give_the_same_bits():
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_level_can_be_chosen(level):
-    result = python("import fastloss as fl; print(fl.show_config(mode='dicts')['simd'])", level=level)
+    result = at_level("import fastloss as fl; print(fl.show_config(mode='dicts')['simd'])", level=level)
     assert result.stdout.strip() == level
 
 
@@ -93,12 +84,12 @@ def test_a_level_can_be_chosen(level):
     "spelling", ["baseline", "x86-64-v2", "X86-64-V2"] if "v2" in LEVELS else ["baseline"]
 )
 def test_other_spellings(spelling):
-    result = python("import fastloss as fl; print(fl.show_config(mode='dicts')['simd'])", level=spelling)
+    result = at_level("import fastloss as fl; print(fl.show_config(mode='dicts')['simd'])", level=spelling)
     assert result.stdout.strip() == LEVELS[-1]
 
 
 def test_a_level_that_is_not_there_is_refused():
-    result = python("import fastloss", level="v9")
+    result = at_level("import fastloss", level="v9")
     assert result.returncode == 1
     assert (
         "ImportError: FASTLOSS_ISA=v9 is not a SIMD level of this build; this machine has " in result.stderr
@@ -107,7 +98,7 @@ def test_a_level_that_is_not_there_is_refused():
 
 
 def test_the_best_level_is_the_default():
-    result = python("import fastloss as fl; print(fl.show_config(mode='dicts')['simd'])", level="")
+    result = at_level("import fastloss as fl; print(fl.show_config(mode='dicts')['simd'])", level="")
     assert result.stdout.strip() == LEVELS[0]
 
 

@@ -12,17 +12,15 @@ import subprocess
 import sys
 import weakref
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 from references import REFERENCES
 from row_references import ALL_ROW_REFERENCES as ROW_REFERENCES
 
 import fastloss as fl
 from fastloss import _core
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_the_same_names_everywhere():

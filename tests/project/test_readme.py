@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from documents import DOCUMENTS, README, ROOT, blocks, run_python_blocks
+from documents import DOCUMENTS, README, blocks, run_python_blocks
+from paths import ROOT
 
 import fastloss as fl
 from fastloss.__main__ import main
@@ -24,7 +25,7 @@ def test_all_blocks_have_a_language_that_is_tested():
 
 
 def test_continuous_integration_runs_the_commands_of_the_readme():
-    scripts = ROOT / ".ci" / "run", ROOT / "tests" / "end_to_end"
+    scripts = ROOT / ".ci" / "run", ROOT / "tests" / "cli" / "end_to_end"
     script = "\n".join(path.read_text(encoding="utf-8") for path in scripts)
     for block in blocks(README, "console"):
         for command in re.split(r" && |\n", block.strip()):

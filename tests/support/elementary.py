@@ -1,9 +1,10 @@
 """The largest errors of csrc/kernels/vecmath.h against mpmath, in units of the last place (ULP) of the exact result.
 
-    python tests/elementary.py [random arguments per function, 100000 by default] [function...]
+    python tests/support/elementary.py [random arguments per function, 100000 by default] [function...]
 
-Of more than 100000 only those go to mpmath where the results look worst beside long double. Prints them for both dtypes and every SIMD level of this CPU; needs CMake and a C compiler. `tests/c/run vecmath` goes
-over all float32 arguments.
+Of more than 100000 only those go to mpmath where the results look worst beside long double. Prints them for both
+dtypes and every SIMD level of this CPU; needs CMake and a C compiler. `tests/c/run vecmath` goes over all float32
+arguments.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpmath import mp, mpf
+from paths import ROOT, TESTS
 
 from fastloss import _core
 
@@ -64,8 +65,8 @@ FUNCTIONS = {
 @cache
 def module() -> ctypes.CDLL | str:
     """tests/c/elementary.c, compiled with the flags of the kernels; or why not."""
-    sources = Path(__file__).parent / "c"
-    if not sources.is_dir() or not (sources.parents[1] / "csrc").is_dir():
+    sources = TESTS / "c"
+    if not sources.is_dir() or not (ROOT / "csrc").is_dir():
         return "needs the sources"
     if not shutil.which("cmake"):
         return "needs CMake"

@@ -46,3 +46,19 @@ def run(code, head="", **environment):
 def compute(code, load="", seconds=60, **environment):
     """`run`, with the team in use and a watchdog; `load` comes before the import of fastloss."""
     return run(code, HEAD.format(load=load, seconds=seconds), **environment)
+
+
+def python(code, *arguments, **environment):
+    """How code ends in a process of its own, which may die."""
+    return subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=300,
+    )
+
+
+def at_level(code, *arguments, level):
+    """The same, at a SIMD level."""
+    return python(code, *arguments, FASTLOSS_ISA=level)

@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
+from paths import TESTS
 from references import LABELS, REFERENCES, Reference, points
 
 import fastloss as fl
 
-FOLDER = Path(__file__).parent / "vectors"
+FOLDER = TESTS / "vectors"
 DTYPES = {"f32": np.float32, "f64": np.float64}
 ELEMENTS = 37  # two groups of lanes and a rest
 LONG = 70_001
