@@ -2,9 +2,9 @@
 
     python tools/measure_accuracy.py
 
-float64: the points of tests/references.py with ten times the random scores, against 800-digit references. float32:
-the same points, and a million others per set of parameters against fastloss's own float64, which is right to some
-2^-29 of an ULP of float32.
+float64: the points of tests/support/references.py with ten times the random scores, against 800-digit references.
+float32: the same points, and a million others per set of parameters against fastloss's own float64, which is right
+to some 2^-29 of an ULP of float32.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 RANDOM_SCORES = 240
 DENSE = 40_000  # random scores of each of five kinds, for each label
 SINGLE = np.finfo(np.float32)
@@ -28,8 +28,8 @@ SINGLE = np.finfo(np.float32)
 TEXT = """# Accuracy
 
 The largest error of each output of each loss, in units of the last place (ULP) of the exact result, over the
-parameters of `tests/references.py`, its points and many random ones: tails, subnormal numbers, kinks and the ends of
-the range included, and no absolute allowance. An error of 0.5 is a correctly rounded result.
+parameters of `tests/support/references.py`, its points and many random ones: tails, subnormal numbers, kinks and the
+ends of the range included, and no absolute allowance. An error of 0.5 is a correctly rounded result.
 
 In brackets: where a result changes its sign within a factor 2 of an input, its terms cancel, and no formula in the
 working precision can keep the relative error small. Errors of more than 2 ULP there are counted in ULP of what a
@@ -40,12 +40,12 @@ Two losses raise a rounded logarithm to a power, and with it the error: `barron`
 
 Parameters are rounded to the dtype of the computation, and so are constants that come from them, such as 1 - quantile
 or 1/ln(base): the references have parameters that both dtypes hold. Parameters from all over the range have the same
-bounds (`tests/test_extremes.py`), but for 0.7 ULP more for each unit of the exponent of a power. A few so extreme
-that a product of them and the data leaves the range, such as a `dispersion` of 1e-30 in float32, may cost the tails of
-a loss; [guarantees.md](guarantees.md#what-is-not-promised) lists them.
+bounds (`tests/families/test_extremes.py`), but for 0.7 ULP more for each unit of the exponent of a power. A few so
+extreme that a product of them and the data leaves the range, such as a `dispersion` of 1e-30 in float32, may cost the
+tails of a loss; [guarantees.md](guarantees.md#what-is-not-promised) lists them.
 
-`python tools/measure_accuracy.py` writes this page, and `tests/test_accuracy.py` fails if a point of the references
-exceeds it.
+`python tools/measure_accuracy.py` writes this page, and `tests/families/test_accuracy.py` fails if a point of the
+references exceeds it.
 """
 
 

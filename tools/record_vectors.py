@@ -3,7 +3,7 @@
     python tools/record_vectors.py            # after a change of bits that is meant
     python tools/record_vectors.py --check    # change nothing; fail and name the cases whose bits differ
 
-tests/recorded.py and tests/recorded_rows.py say what the files hold.
+tests/support/recorded.py and recorded_rows.py say what the files hold.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from itertools import zip_longest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
 from recorded import DTYPES, FOLDER, text_of
 from recorded_rows import FILE, lines

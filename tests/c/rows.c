@@ -1,5 +1,5 @@
 /* The recorded bits of tests/vectors/rows.txt through fl_run_rows: rows side by side on one thread, and
- * classes side by side, in reverse, on four. tests/recorded_rows.py describes the file and makes the same
+ * classes side by side, in reverse, on four. tests/support/recorded_rows.py describes the file and makes the same
  * inputs. */
 #include "support.h"
 

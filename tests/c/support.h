@@ -43,7 +43,7 @@ static inline int arrays_of(int pass)
 /* Any NaN is like any other, and +0 like -0: the build promises neither payloads nor the sign of 0. */
 static inline int same_real(double a, double b) { return a == b || (a != a && b != b); }
 
-/* 24 bits, exact in both dtypes. The same generator as in tests/recorded.py. */
+/* 24 bits, exact in both dtypes. The same generator as in tests/support/recorded.py. */
 static inline uint32_t next_number(uint32_t *state) { return (*state = 1664525 * *state + 1013904223) >> 8; }
 
 #endif

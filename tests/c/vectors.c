@@ -1,5 +1,5 @@
 /* The recorded bits of tests/vectors through fl_run: every pass, contiguous, strided and element by element;
- * and sums over many elements, whose order must hold. tests/recorded.py describes the files. */
+ * and sums over many elements, whose order must hold. tests/support/recorded.py describes the files. */
 #include "support.h"
 
 #include <inttypes.h>

@@ -192,3 +192,22 @@ def scalar(value: float, dtype: np.dtype[Any]) -> Array:
     """Return a 0-d array; beyond the dtype's range it is inf, without a warning."""
     with np.errstate(all="ignore"):
         return np.asarray(value).astype(dtype)
+
+
+def _call_form(name: str, names: tuple[str, ...], params: tuple[str, ...]) -> str:
+    keywords = "".join(f", {key}=..." for key in params)
+    return f"{name}({', '.join(names)}{keywords})"
+
+
+def refuse_positional(name: str, names: tuple[str, ...], params: tuple[str, ...], given: int) -> NoReturn:
+    """Raise for more positional arguments than there are targets and predictions."""
+    hint = f"; {', '.join(params)} {'is' if len(params) == 1 else 'are'} passed by keyword" if params else ""
+    raise TypeError(
+        f"{name} takes {' and '.join(names)} by position, got {given} arguments{hint}: "
+        f"{_call_form(name, names, params)}"
+    )
+
+
+def refuse_missing(name: str, missing: str, names: tuple[str, ...]) -> NoReturn:
+    """Raise for a target or prediction that was not passed."""
+    raise TypeError(f"{name} needs {' and '.join(names)}; {missing} is missing")

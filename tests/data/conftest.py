@@ -1,0 +1,5 @@
+"""A table in all formats, for what reads them."""
+
+from commands import folder, table
+
+__all__ = ["folder", "table"]
