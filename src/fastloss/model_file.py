@@ -25,8 +25,7 @@ from fastloss._prediction import (
     probabilities,
 )
 from fastloss._version import __version__
-from fastloss.data._encoding import Encoding, Frame
-from fastloss.data._formats import DAMAGE
+from fastloss.data import DAMAGE, Encoding, Frame
 from fastloss.registry import get
 
 FORMAT = 1
