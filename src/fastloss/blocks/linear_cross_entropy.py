@@ -101,7 +101,7 @@ class LinearCrossEntropy:
     array([-0.333,  0.167,  0.167])
     """
 
-    __module__ = "fastloss"  # by which a pickle finds it, wherever this file lies
+    __module__ = "fastloss"  # where pickles look for it
 
     def __call__(
         self,
@@ -185,7 +185,7 @@ class Layer:
     weight : ndarray or None
         The weights of the rows, class weights included.
     present : ndarray or None
-        Where the rows lie whose weight is not 0; None: all rows.
+        The indices of the rows whose weight is not 0; None: of all rows.
     divisor : float
         By which the sum over the rows is divided.
     loss : Loss

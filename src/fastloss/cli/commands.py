@@ -31,53 +31,31 @@ MOST_LINES = 20  # of the table of epochs
 
 def fit(arguments: argparse.Namespace) -> int:
     """Train a model and write it."""
-    given = arguments
-    for path in filter(None, (given.output, given.plot)):
-        _check_writable(path, given.data)
-    if given.plot:
-        kinds = required("matplotlib.figure", "--plot").Figure().canvas.get_supported_filetypes()
-        if given.plot.suffix.lstrip(".") not in kinds:
-            raise ValueError(f"{given.plot}: a picture ends in one of {', '.join(kinds)}")
-    loss: Loss[...] = given.loss
-    if not loss.traits.linear:
-        raise ValueError(f"{loss.name} {loss.traits.not_linear}; take logistic or softmax_cross_entropy")
-    data = batches(
-        given.data,
-        target=given.target,
-        weight=given.weight,
-        columns=given.columns,
-        exclude=given.exclude,
-        categorical=given.categorical,
-        labels=not predicts_numbers(loss),
-        scale=not given.no_scale,
-        validation_fraction=given.validation,
-        seed=given.seed,
-        memory=given.memory,
-        format=given.format,
-    )
-    loss = _for_classes(loss, data.encoding)
-    settings = _settings(given, data.streamed)
-    note = Console(color=not given.no_color, error=True)
-    with _progress(note, given.quiet, settings) as report:
+    _check_outputs(arguments)
+    data = _training_data(arguments)
+    loss = _for_classes(arguments.loss, data.encoding)
+    settings = _settings(arguments, data.streamed)
+    note = Console(color=not arguments.no_color, error=True)
+    with _progress(note, arguments.quiet, settings) as report:
         found = train(loss, data, settings, report)
     assert found.intercept is not None
-    model = Model(
-        loss, found.coef, found.intercept.reshape(found.coef.shape[:-1]), data.encoding, given.target
-    )
-    with _writing(given.output):
-        model_file.save(model, given.output)
-    if given.plot:
-        _plot(found, loss.name, given.plot, settings)
+    intercept = found.intercept.reshape(found.coef.shape[:-1])
+    model = Model(loss, found.coef, intercept, data.encoding, arguments.target)
+    with _writing(arguments.output):
+        model_file.save(model, arguments.output)
+    if arguments.plot:
+        _plot(found, loss.name, arguments.plot, settings)
     if found.interrupted:
         note.line(
-            f"interrupted after {len(found.losses)} {_unit(settings)}s; {given.output} has what was learned until then"
+            f"interrupted after {len(found.losses)} {_unit(settings)}s; "
+            f"{arguments.output} has what was learned until then"
         )
     elif (
         settings.solver == "lbfgs" and not found.converged
-    ):  # SGD ends after its epochs, unless it is told otherwise
-        note.line(f"lbfgs {found.reason}; {given.output} has what was found")
-    if not given.quiet:
-        _print(found, data, model, given, settings)
+    ):  # of SGD, the number of epochs is what was asked for
+        note.line(f"lbfgs {found.reason}; {arguments.output} has what was found")
+    if not arguments.quiet:
+        _print(found, data, model, arguments, settings)
     return 130 if found.interrupted else 0
 
 
@@ -159,6 +137,36 @@ def _settings(given: argparse.Namespace, streamed: bool) -> Settings:
     return Settings(solver=solver, l2=given.l2, seed=given.seed, epochs=given.epochs or EPOCHS[solver], **own)
 
 
+def _check_outputs(given: argparse.Namespace) -> None:
+    """Fail before the training where its results could not be written."""
+    for path in filter(None, (given.output, given.plot)):
+        _check_writable(path, given.data)
+    if given.plot:
+        formats = required("matplotlib.figure", "--plot").Figure().canvas.get_supported_filetypes()
+        if given.plot.suffix.lstrip(".") not in formats:
+            raise ValueError(f"{given.plot}: a picture ends in one of {', '.join(formats)}")
+
+
+def _training_data(given: argparse.Namespace) -> Batches:
+    loss: Loss[...] = given.loss
+    if not loss.traits.linear:
+        raise ValueError(f"{loss.name} {loss.traits.not_linear}; take logistic or softmax_cross_entropy")
+    return batches(
+        given.data,
+        target=given.target,
+        weight=given.weight,
+        columns=given.columns,
+        exclude=given.exclude,
+        categorical=given.categorical,
+        labels=not predicts_numbers(loss),
+        scale=not given.no_scale,
+        validation_fraction=given.validation,
+        seed=given.seed,
+        memory=given.memory,
+        format=given.format,
+    )
+
+
 def _for_classes(loss: Loss[...], encoding: Encoding) -> Loss[...]:
     """Return the loss for so many classes: where there are more than two, the one of several classes."""
     classes = encoding.classes
@@ -229,7 +237,7 @@ def _unit(settings: Settings) -> str:
 
 
 def _progress(note: Console, quiet: bool, settings: Settings) -> Any:
-    # A file of errors shows no progress.
+    # Where stderr goes to a file, there is no progress to show.
     return (
         nullcontext(lambda text: None)
         if quiet or not note.live

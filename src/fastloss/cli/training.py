@@ -86,9 +86,9 @@ def _sgd_settings(settings: Settings, lr: float) -> SgdSettings:
 
 
 def _safe_rate(loss: Loss[...], X: Any, y: Array, intercept: Array, l2: float) -> float:
-    """Return 1 / a bound of the largest curvature at the start.
+    """Return 1 / a bound of the largest curvature at the start, for which a few rows suffice.
 
-    It is safe with few rows too, and there are no trials, which could be on unlike rows: a stream's first ones.
+    There are no trials, as there are for ``lr='auto'``: the first rows of a stream may not be like the others.
     """
     scores = np.broadcast_to(intercept, (len(y), *intercept.shape)).copy()
     curvature = float(np.abs(loss.grad_and_hess(y, scores, reduction="sum")[1]).max())

@@ -126,7 +126,7 @@ n_iter_no_change, random_state, verbose
     array([[0.5, 0.5]])
     """
 
-    __module__ = "fastloss.estimators"  # by which pickles find the class, wherever this file lies
+    __module__ = "fastloss.estimators"  # where pickles look for the class
 
     classes_: Array
 

@@ -41,7 +41,7 @@ class LossCurveDisplay:
     >>> display = LossCurveDisplay.from_estimator(model)  # doctest: +SKIP
     """
 
-    __module__ = "fastloss.estimators"  # by which pickles find the class, wherever this file lies
+    __module__ = "fastloss.estimators"  # where pickles look for the class
 
     line_: Any
     validation_line_: Any

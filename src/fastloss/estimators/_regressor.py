@@ -113,7 +113,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
     (array([3.]), 4.0)
     """
 
-    __module__ = "fastloss.estimators"  # by which pickles find the class, wherever this file lies
+    __module__ = "fastloss.estimators"  # where pickles look for the class
 
     def __init__(
         self,

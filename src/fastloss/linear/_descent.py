@@ -27,8 +27,8 @@ from fastloss.linear._softmax import model_class
 from fastloss.linear._stream import Blocks, Stream
 from fastloss.sgd import updatable
 
-MOST_ROWS_HOGWILD = 64  # of a batch: the more rows it has, the more of its columns other threads change
-LARGEST_AVERAGED = 2.0**960  # beyond, the sum of as many parameters as there can be steps could overflow
+MOST_ROWS_HOGWILD = 64  # of a batch: the more rows, the more columns it shares with those of other threads
+LARGEST_AVERAGED = 2.0**960  # of a parameter: sums over as many steps as there can be stay finite
 
 
 def sgd(

@@ -112,7 +112,7 @@ class Training:
         if outcome == "violated":
             for name, model in piece.sources:
                 with named_errors(name):
-                    model.loss_at(self.checkpoint.parameters)  # which says where the row lies
+                    model.loss_at(self.checkpoint.parameters)  # raises an error that names the row
             raise ValueError("y or a score lies outside of the loss's domain")
         sums.lr = float(lrs[descent.steps - first if outcome else -1])
         if outcome == "diverged":

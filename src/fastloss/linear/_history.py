@@ -31,7 +31,7 @@ class Checkpoint:
         epochs in a row have not gained `tol`.
     """
 
-    __module__ = "fastloss.linear"  # by which pickles find the class, wherever this file lies
+    __module__ = "fastloss.linear"  # where pickles look for the class
 
     parameters: NDArray[np.float64]
     velocity: NDArray[np.float64] | None
@@ -85,7 +85,7 @@ class History:
         For ``sgd(..., resume=history.checkpoint)``.
     """
 
-    __module__ = "fastloss.linear"  # by which pickles find the class, wherever this file lies
+    __module__ = "fastloss.linear"  # where pickles look for the class
 
     learning_rate: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
@@ -119,7 +119,7 @@ class History:
 class State:
     """What a callback gets after each epoch: the parameters, which it must not change, and the history so far."""
 
-    __module__ = "fastloss.linear"  # by which pickles find the class, wherever this file lies
+    __module__ = "fastloss.linear"  # where pickles look for the class
 
     epoch: int
     coef: NDArray[Any]
@@ -136,7 +136,7 @@ class DivergenceError(FloatingPointError):
         Of the epochs before, and of the one that ended so.
     """
 
-    __module__ = "fastloss.linear"  # by which pickles find the class, wherever this file lies
+    __module__ = "fastloss.linear"  # where pickles look for the class
 
     def __init__(self, message: str, history: History) -> None:
         super().__init__(message)

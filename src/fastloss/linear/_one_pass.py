@@ -209,7 +209,7 @@ class Objective:
     the line 3 x + 4.
     """
 
-    __module__ = "fastloss.linear"  # by which pickles find the class, wherever this file lies
+    __module__ = "fastloss.linear"  # where pickles look for the class
 
     def __init__(
         self,
