@@ -302,7 +302,7 @@ class Descent:
     loss: float
     norm: float
     largest: float
-    odd: int
+    nonfinite: int
     def __init__(
         self,
         loss: Loss[...],
