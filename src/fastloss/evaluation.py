@@ -237,6 +237,3 @@ def exact_sum(values: Array) -> Fraction | float:
             low += float(((x - (a - rounded)) + (y - rounded)).sum())  # what a lacks of x + y, exactly
     total = float(a.sum())
     return Fraction(total) + Fraction(low) if math.isfinite(total) and math.isfinite(low) else total
-
-
-_sum = exact_sum

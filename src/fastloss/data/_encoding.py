@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from fastloss._checks.arrays import Array
 from fastloss.data._errors import DataError
-from fastloss.data._frame import Frame as Frame
-from fastloss.data._frame import Labels, as_labels
+from fastloss.data._frame import Frame, Labels, as_labels
 
 
 @dataclass(frozen=True)
