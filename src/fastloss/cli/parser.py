@@ -30,6 +30,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _loss(name: str) -> str:
+    """Check the name of a loss, for argparse."""
     try:
         get(name)
     except ValueError as error:
@@ -38,6 +39,7 @@ def _loss(name: str) -> str:
 
 
 def _threads(text: str) -> int:
+    """Read a number of threads, for argparse."""
     try:
         threads(int(text))
     except ValueError:
@@ -46,6 +48,7 @@ def _threads(text: str) -> int:
 
 
 def _size(text: str) -> int:
+    """Read a number of elements, for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}")
     return int(text)
@@ -87,10 +90,10 @@ def _stop(*_: object) -> NoReturn:
 
 
 def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """The command, whose errors are the user's to mend: a line on stderr."""
+    """Return the command with errors that a user can correct printed as one line on stderr."""
 
     def guarded(arguments: argparse.Namespace) -> int:
-        if threading.current_thread() is threading.main_thread():  # others have no signals
+        if threading.current_thread() is threading.main_thread():  # only this one may set handlers of signals
             signal.signal(signal.SIGTERM, _stop)
         try:
             return run(arguments)
