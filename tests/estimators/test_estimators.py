@@ -29,17 +29,21 @@ from fastloss.linear._lbfgs import SMOOTH
 EXACT = {"tol": 1e-11}
 
 
+@parametrize_with_checks([LinearRegressor(), LinearClassifier()])
+def test_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.exhaustive
 @parametrize_with_checks(
     [
-        LinearRegressor(),
         LinearRegressor(fl.huber.bind(delta=2.0)),
         LinearRegressor("poisson"),
-        LinearClassifier(),
         LinearClassifier(multi_class="ovr"),
         LinearClassifier("softmax_cross_entropy", class_weight="balanced"),
     ]
 )
-def test_the_checks_of_scikit_learn(estimator, check):
+def test_the_checks_of_scikit_learn_with_other_options(estimator, check):
     check(estimator)
 
 

@@ -26,17 +26,22 @@ SOFTMAX = LinearClassifier("softmax_cross_entropy", solver="sgd", random_state=0
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # 12 rows may take long
+@parametrize_with_checks([LinearRegressor(solver="sgd"), LinearClassifier(solver="sgd")])
+def test_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(
     [
-        LinearRegressor(solver="sgd"),
         LinearRegressor("poisson", solver="sgd"),
         LinearRegressor(fl.huber.bind(delta=2.0), l1=1e-4),
-        LinearClassifier(solver="sgd"),
         LinearClassifier(solver="sgd", multi_class="ovr"),
         LinearClassifier("hinge", solver="sgd", momentum=0.9, average=True),
     ]
 )
-def test_the_checks_of_scikit_learn(estimator, check):
+def test_the_checks_of_scikit_learn_with_other_options(estimator, check):
     check(estimator)
 
 
