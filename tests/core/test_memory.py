@@ -160,8 +160,8 @@ if grown > 4e6:
     "leak",
     [
         "",
-        "kept = []\nCALLS['value'] = lambda: kept.append([])",
-        "kept = []\nCALLS['value'] = lambda: kept.append(np.ones(500))",
+        "kept = []\nCALLS = {'value': lambda: kept.append([])}",
+        "kept = []\nCALLS = {'value': lambda: kept.append(np.ones(500))}",
     ],
     ids=["library", "objects", "bytes"],
 )

@@ -27,9 +27,11 @@ from fastloss.estimators import LinearClassifier, LinearRegressor, LossCurveDisp
 from fastloss.linear._lbfgs import SMOOTH
 
 EXACT = {"tol": 1e-11}
+REACH_NO_OTHER_CODE = pytest.mark.not_sanitized("minutes in code that the other tests reach")
 
 
 @parametrize_with_checks([LinearRegressor(), LinearClassifier()])
+@REACH_NO_OTHER_CODE
 def test_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -43,6 +45,7 @@ def test_the_checks_of_scikit_learn(estimator, check):
         LinearClassifier("softmax_cross_entropy", class_weight="balanced"),
     ]
 )
+@REACH_NO_OTHER_CODE
 def test_the_checks_of_scikit_learn_with_other_options(estimator, check):
     check(estimator)
 
