@@ -17,8 +17,18 @@ LOSSES = tuple(REFERENCES)
 DTYPES = (np.float32, np.float64)
 
 
-def pytest_collection_modifyitems(items):
-    """In the build of tests/sanitize, leaves out what its instrumentation makes impossible."""
+def pytest_addoption(parser):
+    parser.addoption(
+        "--exhaustive", action="store_true", help="also the long sweeps; -m exhaustive: them alone"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves the long sweeps out unless they are asked for; and what the build of tests/sanitize makes impossible."""
+    if not config.option.exhaustive and "exhaustive" not in config.option.markexpr:
+        sweeps = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=sweeps)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
     if not os.environ.get("FASTLOSS_SANITIZED"):
         return
     for item in items:

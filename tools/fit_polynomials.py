@@ -6,7 +6,7 @@ Each is fitted as it is evaluated: in a variable centred on 0 where that keeps t
 where an error counts more at some arguments than at others (minimax; Chebyshev without one). The constants come
 in the order of the header: lowest degree first, of two chains the odd terms before the even ones. Of a polynomial
 c0 + u slope(u) first the centre and c0; a centre that is searched for is one where c0 hardly has to be rounded.
-tests/core/test_vecmath.py compares with the header.
+tests/project/test_vecmath.py compares with the header.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 /* The functions of vecmath.h on arrays, compiled as the kernels are: for vecmath.c, which goes over every
- * float32, and for tests/core/test_vecmath.py, which compares float64 with mpmath. */
+ * float32, and for tests/project/test_vecmath.py, which compares float64 with mpmath. */
 #include "kernels/vecmath.h"
 
 #include <string.h>

@@ -193,6 +193,7 @@ def test_plain_tables_are_aligned(capsys):
 # ---- demo -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_demo_draws_and_prints_plain_text_in_a_pipe(tmp_path):
     # FORCE_COLOR is the wish of other programs' users: a pipe stays plain.
     result = run("demo", "--quick", "--output", tmp_path / "new" / "folder", FORCE_COLOR="1")

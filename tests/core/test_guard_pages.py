@@ -76,6 +76,7 @@ print(count)
 """
 )
 
+CLASSES = "(1, 2, 3, 15, 16, 17, 33, 100, 101, 130, 1001)"
 EVERY_ROW_CALL = (
     GUARDED
     + """
@@ -196,8 +197,14 @@ guard_pages = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs mmap and
 @guard_pages
 @pytest.mark.parametrize(
     "code",
-    [EVERY_CALL, EVERY_ROW_CALL, EVERY_LINEAR_CALL, EVERY_UPDATE],
-    ids=["losses", "losses of rows", "linear models", "updates"],
+    [
+        EVERY_CALL,
+        EVERY_ROW_CALL.replace(CLASSES, "(1, 3, 16, 33, 130)"),
+        EVERY_LINEAR_CALL,
+        EVERY_UPDATE,
+        pytest.param(EVERY_ROW_CALL, marks=pytest.mark.exhaustive),
+    ],
+    ids=["losses", "losses of rows", "linear models", "updates", "losses of rows of any length"],
 )
 def test_nothing_beside_an_array_is_touched(code, tmp_path):
     result = python(code, tmp_path / "case")
@@ -223,15 +230,33 @@ def longer(a):  # by an element for which there is no memory
 """
 
 
+# Each in a child, first as it is and then within bounds; how they end is printed.
+CONTROL = """
+faulthandler.enable()
+for code in sys.argv[2:]:
+    child = os.fork()
+    if not child:
+        now("control")
+        exec(code)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
 @guard_pages
-@pytest.mark.parametrize("code", OUTSIDE.values(), ids=OUTSIDE)
-def test_a_guard_page_ends_the_process(code, tmp_path):
-    """So the two tests above can fail, and say where."""
-    inside = (
+def test_a_guard_page_ends_the_process(tmp_path):
+    """So the test above can fail, and say where."""
+    inside = [
         code.replace("longer", "").replace("41", "40").replace("data + 40", "data + 39").replace("- 1", "")
-    )
-    assert python(GUARDED + LONGER + inside, tmp_path / "case").returncode == 0
-    result = python(GUARDED + LONGER + f"now('control')\n{code}", tmp_path / "case")
-    assert result.returncode in (-signal.SIGSEGV, -signal.SIGBUS)
+        for code in OUTSIDE.values()
+    ]
+    code = "import faulthandler\n" + GUARDED + LONGER + CONTROL
+    result = python(code, tmp_path / "case", *OUTSIDE.values(), *inside)
+    assert result.returncode == 0, result.stderr
+    ends = [int(line) for line in result.stdout.split()]
+    assert len(ends) == 2 * len(OUTSIDE)
+    for name, outside, within in zip(OUTSIDE, ends, ends[len(OUTSIDE) :], strict=False):
+        assert outside in (-signal.SIGSEGV, -signal.SIGBUS), name
+        assert within == 0, name
     assert (tmp_path / "case").read_text().strip() == "control"
-    assert "Fatal Python error" in result.stderr
+    assert result.stderr.count("Fatal Python error") == len(OUTSIDE)

@@ -32,11 +32,7 @@ from references import LABELS, REFERENCES, SCORES, condition, exact, ulp, ulp_er
 import fastloss as fl
 
 
-@pytest.mark.parametrize("name", REFERENCES)
-@settings(COMMON, max_examples=60)
-@given(data=st.data())
-def test_any_call(name, data):
-    draw = data.draw
+def check_call(name, draw):
     method = draw(st.sampled_from(METHODS))
     reference = REFERENCES[name]
     params = draw(st.sampled_from(reference.params))
@@ -100,6 +96,21 @@ def test_any_call(name, data):
         assert array is None or results[i] is array
     for memory, copy in zip(memories, copies, strict=True):
         only_written([a for a, m in given_outs if m is memory], memory, copy)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(COMMON, max_examples=15)
+@given(data=st.data())
+def test_any_call(name, data):
+    check_call(name, data.draw)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(COMMON, max_examples=60)
+@given(data=st.data())
+def test_any_call_and_more(name, data):
+    check_call(name, data.draw)
 
 
 def any_number(kind, dtype):

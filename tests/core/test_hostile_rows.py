@@ -278,11 +278,8 @@ def wrong_rows(name, given, y, p):
     return wrong
 
 
-@pytest.mark.parametrize("name", ALL_ROW_REFERENCES)
-@hypothesis_settings(COMMON, max_examples=60)
-@given(data=st.data())
-def test_any_call_on_rows(name, data):
-    draw, reference = data.draw, ALL_ROW_REFERENCES[name]
+def check_call(name, draw):
+    reference = ALL_ROW_REFERENCES[name]
     method = draw(st.sampled_from(METHODS))
     params = draw(st.sampled_from(reference.params))
     loss = fl.get(name, **params)
@@ -441,6 +438,21 @@ def test_any_call_on_rows(name, data):
         assert array is None or results[i] is array
     for memory, copy in zip(memories, copies, strict=True):
         only_written([a for a, m, _ in slots if m is memory], memory, copy)
+
+
+@pytest.mark.parametrize("name", ALL_ROW_REFERENCES)
+@hypothesis_settings(COMMON, max_examples=15)
+@given(data=st.data())
+def test_any_call_on_rows(name, data):
+    check_call(name, data.draw)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", ALL_ROW_REFERENCES)
+@hypothesis_settings(COMMON, max_examples=60)
+@given(data=st.data())
+def test_any_call_on_rows_and_more(name, data):
+    check_call(name, data.draw)
 
 
 def near(got, want, scale, eps, high):

@@ -33,6 +33,7 @@ def test_sums_beyond_32_bits():
     assert fl.squared_error(rows, np.float32(0)) == 5.0
 
 
+@pytest.mark.exhaustive
 @wide_addresses
 def test_the_index_of_a_violation_beyond_32_bits():
     labels = np.zeros(BEYOND, np.int8)  # pages of zeros that are only read take no memory
@@ -159,8 +160,8 @@ if grown > 4e6:
     "leak",
     [
         "",
-        "kept = []\nCALLS['value'] = lambda: kept.append([])",
-        "kept = []\nCALLS['value'] = lambda: kept.append(np.ones(500))",
+        "kept = []\nCALLS = {'value': lambda: kept.append([])}",
+        "kept = []\nCALLS = {'value': lambda: kept.append(np.ones(500))}",
     ],
     ids=["library", "objects", "bytes"],
 )

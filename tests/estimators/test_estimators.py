@@ -26,19 +26,26 @@ import fastloss as fl
 from fastloss.estimators import LinearClassifier, LinearRegressor, LossCurveDisplay
 
 EXACT = {"tol": 1e-11}
+REACH_NO_OTHER_CODE = pytest.mark.not_sanitized("minutes in code that the other tests reach")
 
 
+@parametrize_with_checks([LinearRegressor(), LinearClassifier()])
+@REACH_NO_OTHER_CODE
+def test_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.exhaustive
 @parametrize_with_checks(
     [
-        LinearRegressor(),
         LinearRegressor(fl.huber.bind(delta=2.0)),
         LinearRegressor("poisson"),
-        LinearClassifier(),
         LinearClassifier(multi_class="ovr"),
         LinearClassifier("softmax_cross_entropy", class_weight="balanced"),
     ]
 )
-def test_the_checks_of_scikit_learn(estimator, check):
+@REACH_NO_OTHER_CODE
+def test_the_checks_of_scikit_learn_with_other_options(estimator, check):
     check(estimator)
 
 

@@ -23,20 +23,28 @@ from fastloss.estimators import LinearClassifier, LinearRegressor, LossCurveDisp
 REGRESSOR = LinearRegressor(solver="sgd", random_state=0)
 CLASSIFIER = LinearClassifier(solver="sgd", multi_class="ovr", random_state=0)
 SOFTMAX = LinearClassifier("softmax_cross_entropy", solver="sgd", random_state=0)
+REACH_NO_OTHER_CODE = pytest.mark.not_sanitized("minutes in code that the other tests reach")
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # 12 rows may take long
+@parametrize_with_checks([LinearRegressor(solver="sgd"), LinearClassifier(solver="sgd")])
+@REACH_NO_OTHER_CODE
+def test_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(
     [
-        LinearRegressor(solver="sgd"),
         LinearRegressor("poisson", solver="sgd"),
         LinearRegressor(fl.huber.bind(delta=2.0), l1=1e-4),
-        LinearClassifier(solver="sgd"),
         LinearClassifier(solver="sgd", multi_class="ovr"),
         LinearClassifier("hinge", solver="sgd", momentum=0.9, average=True),
     ]
 )
-def test_the_checks_of_scikit_learn(estimator, check):
+@REACH_NO_OTHER_CODE
+def test_the_checks_of_scikit_learn_with_other_options(estimator, check):
     check(estimator)
 
 

@@ -30,9 +30,8 @@ def test_a_long_array_is_its_elements(loss, dtype, n, sample):
     np.testing.assert_array_equal(both, value)
     np.testing.assert_array_equal(second, grad)
     np.testing.assert_array_equal(loss.grad(y, p, reduction="none"), grad)
-    for i in range(n):
-        want = once[float(y[i]), float(p[i])]
-        if want is not None:
+    for (a, b), want in list(once.items())[:50]:
+        for i in np.flatnonzero((y == a) & (p == b)):
             assert (value[i], grad[i], hess[i]) == want
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sweeps import sample
 
 import fastloss as fl
 from fastloss.linear import DivergenceError, sgd
@@ -66,8 +67,8 @@ SLOPES = {
 
 
 @pytest.mark.parametrize("loss", SLOPES)
-@pytest.mark.parametrize("lr", [0.05, 0.4, 3.0])
-@pytest.mark.parametrize("start", [-3.0, 4.0])
+@pytest.mark.parametrize("lr", sample([0.05, 0.4, 3.0], [0.4]))
+@pytest.mark.parametrize("start", sample([-3.0, 4.0], [4.0]))
 def test_a_hundred_thousand_short_steps(loss, lr, start):
     """The reference is as exact as its steps are short."""
     steps, s, y = 100_000, start, 1.0

@@ -63,6 +63,7 @@ def test_linear() -> None:
     assert run.stdout.count("ms |") >= 6
 
 
+@pytest.mark.exhaustive
 def test_estimators() -> None:
     command = [sys.executable, BENCHMARKS / "estimators.py", "--rounds=1", "--scale=0.001"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -70,6 +71,7 @@ def test_estimators() -> None:
     assert run.stdout.count(" iterations |") == 8
 
 
+@pytest.mark.exhaustive
 def test_training() -> None:
     command = [sys.executable, BENCHMARKS / "training.py", "--rounds=1", "--scale=0.005"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -77,6 +79,7 @@ def test_training() -> None:
     assert run.stdout.count(" ms |") >= 12
 
 
+@pytest.mark.exhaustive
 def test_versus(tmp_path: Path) -> None:
     """The contestants that are installed agree, and every row is measured."""
     file = tmp_path / "versus.json"

@@ -3,6 +3,8 @@
 pickles/before_packages.pkl has the pickles by name. The models were fitted to the problem below.
 """
 
+# ruff: noqa: N806 - X is the field's name
+
 from __future__ import annotations
 
 import math

@@ -59,13 +59,13 @@ def changes_sign(reference, params, y, p, output, want) -> bool:
     return any(sign != mp.sign(want) for sign in signs)
 
 
-def measure(name: str, dtype: type, random_scores: int = 24) -> list[Worst]:
-    """The worst of each output over all parameters and points of the references."""
+def measure(name: str, dtype: type, random_scores: int = 24, every: int = 1) -> list[Worst]:
+    """The worst of each output over all parameters and every so manieth point of the references."""
     reference, worst = REFERENCES[name], [Worst() for _ in OUTPUTS]
     for given in reference.params:
         params = {k: float(dtype(v)) if isinstance(v, float) else v for k, v in given.items()}
         loss = fl.get(name, **params)
-        y, p = points(reference, dtype, random_scores)
+        y, p = (a[::every] for a in points(reference, dtype, random_scores))
         found = [loss(y, p, reduction="none"), *loss.grad_and_hess(y, p, reduction="none")]
         assert all(a.dtype == dtype for a in found)
         for i in range(y.size):

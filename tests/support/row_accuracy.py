@@ -126,8 +126,8 @@ def error(name, params, y, scores, k, output, got, want, dtype):
         return float(abs(mpf(float(got)) - want) / unit)
 
 
-def measure(name: str, dtype: type) -> list[float]:
-    """The worst of value, gradient and Hessian over all parameters."""
+def measure(name: str, dtype: type, every: int = 1) -> list[float]:
+    """The worst of value, gradient and Hessian over all parameters and every so manieth row."""
     reference, worst = ALL_ROW_REFERENCES[name], [0.0] * 3
     for given in reference.params:
         loss = fl.get(name, **given)
@@ -137,7 +137,7 @@ def measure(name: str, dtype: type) -> list[float]:
         for classes in CLASSES:
             for y, p in problems(name, classes, dtype):
                 found = [loss(y, p, reduction="none"), *loss.grad_and_hess(y, p, reduction="none")]
-                for i in range(len(p)):
+                for i in range(0, len(p), every):
                     for k in sorted({0, classes // 2, classes - 1, int(y[i]) if y.ndim == 1 else 0}):
                         for output, want in enumerate(row_exact(reference, params, p[i], y[i], k)):
                             if mp.isinf(want) or 0 < abs(want) < float(np.finfo(dtype).smallest_normal):
