@@ -211,8 +211,7 @@ static void fill_up_strip(char *tile, ptrdiff_t n, ptrdiff_t classes, ptrdiff_t 
     const ptrdiff_t there = n % FL_LANES;
     char *group = tile + n / FL_LANES * FL_LANES * classes * size;
     for (ptrdiff_t k = 0; there && k < classes; k++, group += FL_LANES * size)
-        for (ptrdiff_t l = there; l < FL_LANES; l++)
-            memcpy(group + l * size, group + (there - 1) * size, size);
+        fl_fill_up((int)size, group, there, FL_LANES);
 }
 
 static int run_tile(const row_job *job, ptrdiff_t row, ptrdiff_t n, char *memory, double *sum, int *correct)
