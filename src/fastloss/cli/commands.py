@@ -21,7 +21,7 @@ from fastloss.cli.predictions import WRITERS
 from fastloss.cli.training import EPOCHS, Settings, train
 from fastloss.data import Batches, DataError, Encoding, Source, batches, required
 from fastloss.evaluation import Evaluation, exact_sum
-from fastloss.linear._problem import Solution
+from fastloss.linear import Solution
 from fastloss.model_file import Model
 from fastloss.registry import get
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastloss._core import Loss
 from fastloss.data import FORMATS, MEMORY
-from fastloss.linear._schedules import SCHEDULES
+from fastloss.linear import SCHEDULES
 from fastloss.registry import get
 
 

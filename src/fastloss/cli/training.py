@@ -13,8 +13,7 @@ import numpy as np
 from fastloss._checks.arrays import Array
 from fastloss._core import Loss, RowLoss
 from fastloss.data import Batches, DataError, required, together
-from fastloss.linear._problem import LbfgsSettings, Problem, SgdSettings, Solution
-from fastloss.linear._solve import first_intercept, solve
+from fastloss.linear import LbfgsSettings, Problem, SgdSettings, Solution, first_intercept, solve
 
 Report = Callable[[str], None]
 EPOCHS = {"lbfgs": 1000, "sgd": 20}

@@ -20,9 +20,7 @@ from fastloss._checks.arrays import Array
 from fastloss._checks.parameters import finite, nonnegative
 from fastloss._core import Loss, RowLoss
 from fastloss.estimators._solvers import fit_lbfgs, fit_one_epoch, fit_sgd
-from fastloss.linear._history import History
-from fastloss.linear._model import loss_of
-from fastloss.linear._problem import Problem, Solution
+from fastloss.linear import History, Problem, Solution, loss_of
 
 DTYPES = [np.float64, np.float32]
 

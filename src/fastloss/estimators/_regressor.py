@@ -14,7 +14,7 @@ from fastloss._checks.arrays import Array
 from fastloss._core import Loss
 from fastloss._prediction import predicted_number, predicts_numbers
 from fastloss.estimators._base import LinearEstimator, can_continue, linear_loss
-from fastloss.linear._solve import first_intercept
+from fastloss.linear import first_intercept
 from fastloss.registry import registered
 
 

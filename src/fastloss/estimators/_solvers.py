@@ -8,10 +8,7 @@ from typing import Any
 from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
 
 from fastloss._warnings import warn_caller
-from fastloss.linear._history import History
-from fastloss.linear._model import loss_of
-from fastloss.linear._problem import LbfgsSettings, Problem, SgdSettings, Solution
-from fastloss.linear._solve import solve
+from fastloss.linear import History, LbfgsSettings, Problem, SgdSettings, Solution, loss_of, solve
 
 
 def fit_lbfgs(model: Any, problem: Problem) -> Solution:

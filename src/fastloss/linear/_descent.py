@@ -273,7 +273,7 @@ def descend(problem: Problem, settings: SgdSettings) -> History:
         held_out = validation_model(problem.validation, model.loss, model.columns)
     begin, penalty = partial(steps.begin, model), partial(steps.penalty, model)
     lr: Any = settings.lr
-    if lr == "auto":
+    if isinstance(lr, str):  # 'auto'
         if checkpoint.lr is None:
             checkpoint.lr = RateSearch(begin, checkpoint, data.sample(MOST_ROWS), penalty).find()
         lr = checkpoint.lr

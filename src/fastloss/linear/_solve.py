@@ -31,7 +31,7 @@ def solve(problem: Problem, settings: LbfgsSettings | SgdSettings, watch: Watch 
 def _solve_by_sgd(problem: Problem, settings: SgdSettings, watch: Watch | None) -> Solution:
     if watch is not None:
         settings = replace(settings, callback=_callback(watch))
-    retries = RETRIES if settings.lr == "auto" and problem.y is not None else 1
+    retries = RETRIES if isinstance(settings.lr, str) and problem.y is not None else 1
     for left in reversed(range(retries)):
         coef = np.array(problem.coef)
         intercept = None if problem.intercept is None else np.array(problem.intercept)
