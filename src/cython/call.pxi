@@ -45,8 +45,12 @@ cdef class Call:
     cdef double divisor
     cdef list parameters  # of the loss, as they were passed to the call
 
-    cdef int read(self, y_true, y_pred, sample_weight, dict options) except -1:
-        """Read the arguments, or raise what is wrong with them."""
+    cdef int read(self, y_true, y_pred, dict options) except -1:
+        """Read targets and predictions, or raise what is wrong with them."""
+        raise NotImplementedError
+
+    cdef int read_weights(self, sample_weight) except -1:
+        """Read the weights, and find by what the mean is divided."""
         raise NotImplementedError
 
     cdef list arrays_read(self):
@@ -129,8 +133,8 @@ cdef Overlap overlap_of_any(ndarray out, list arrays) noexcept:
     return worst
 
 
-cdef object evaluate(Call call, out):
-    """The result of a call that has read its arguments.
+cdef object evaluate(Call call, sample_weight, out):
+    """The result of a call that has read its targets and predictions.
 
     An array of the caller that overlaps an input in part gets its numbers at the end. One that is exactly an input is
     written to directly; the domain is then checked before, so that an error leaves it as it was, and the work is not
@@ -146,9 +150,11 @@ cdef object evaluate(Call call, out):
     given = None
     if out is not None:
         given = given_outputs(call, out, parts, n, number)
-        arrays = call.arrays_read()
     if call.count == 0 and call.reduction == MEAN:
         call.refuse_empty()
+    call.read_weights(sample_weight)
+    if given is not None:
+        arrays = call.arrays_read()
 
     for i in range(n):
         result = None if given is None else given[i]

@@ -328,5 +328,5 @@ cdef object call_in_full(Loss loss, int kind, tuple args, sample_weight, reducti
     call.kind = kind
     call.reduction = MEAN if reduction is _MEAN else reduction_code(reduction)
     call.layout = &layout
-    call.read(args[0], args[1], sample_weight, options)
-    return evaluate(call, out)
+    call.read(args[0], args[1], options)
+    return evaluate(call, sample_weight, out)

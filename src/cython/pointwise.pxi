@@ -124,13 +124,12 @@ cdef class PointwiseCall(Call):
     cdef ndarray y, p
     cdef ndarray given_weight, weight  # as the caller has passed them, and as they are read
 
-    cdef int read(self, y_true, y_pred, sample_weight, dict options) except -1:
-        cdef ndarray y = as_array("y_true", y_true), p = as_array("y_pred", y_pred), weight
+    cdef int read(self, y_true, y_pred, dict options) except -1:
+        cdef ndarray y = as_array("y_true", y_true), p = as_array("y_pred", y_pred)
         cdef bint y_is_number = type(y_true) is float or type(y_true) is int or type(y_true) is bool
         cdef bint p_is_number = type(y_pred) is float or type(y_pred) is int or type(y_pred) is bool
         cdef fl_call *call = &self.call
         cdef bint single, p_is_scalar = cnp.PyArray_NDIM(p) == 0
-        cdef double weights
         self.y, self.p = y, p
         if not has_same_shape(y, p) and not p_is_scalar and cnp.PyArray_NDIM(y) != 0:
             _arguments.refuse_shapes(y, p)
@@ -157,13 +156,17 @@ cdef class PointwiseCall(Call):
         call.inputs = 2
         describe(&call.in_[0], self.layout.strides[0], y, call.shape.ndim)
         describe(&call.in_[1], self.layout.strides[1], p, call.shape.ndim)
+        return 0
 
-        weights = call.size
+    cdef int read_weights(self, sample_weight) except -1:
+        cdef fl_call *call = &self.call
+        cdef double weights = call.size
+        cdef ndarray weight
         if sample_weight is not None:
             weight = self.given_weight = as_array("sample_weight", sample_weight)
             if (<object>weight).shape != self.value_shape:
                 weight = _arguments.broadcast_weight(weight, self.value_shape)
-            weight, weights = weigh(weight, single, self.reduction == MEAN)
+            weight, weights = weigh(weight, call.real_bytes == 4, self.reduction == MEAN)
             self.weight = weight
             describe(&call.weight, self.layout.strides[2], weight, call.shape.ndim)
         # Where all weights are 0 there is nothing to average, and the kernels leave out what has weight 0.

@@ -23,12 +23,13 @@ cdef class RowCall(Call):
     cdef fl_row_call call
     cdef ndarray y, p, labels, lse
     cdef ndarray given_weight, weight  # as the caller has passed them, and as they are read
+    cdef object class_weight
     cdef ndarray factors  # the weights of the classes, where labels are rows
     cdef int axis
     cdef Py_ssize_t correct
     cdef bint returns_correct
 
-    cdef int read(self, y_true, y_pred, sample_weight, dict options) except -1:
+    cdef int read(self, y_true, y_pred, dict options) except -1:
         cdef ndarray y = as_array("y_true", y_true), p = as_array("y_pred", y_pred), scores
         cdef RowLoss loss = <RowLoss>self.loss
         cdef fl_row_call *call = &self.call
@@ -45,6 +46,7 @@ cdef class RowCall(Call):
         if not 0 < call.classes <= FL_MAX_CLASSES:
             _row_arguments.refuse_classes(p, self.axis)
         call.given = given = (<object>y).shape == self.gradient_shape
+        self.class_weight = options.get("class_weight", loss._params["class_weight"])
         self.refuse_options(given, returns_lse)
 
         self.single = is_float(p) and fits_single(p) and (not given or fits_single(y) or not is_float(y))
@@ -58,7 +60,6 @@ cdef class RowCall(Call):
         describe_rows(&call.scores, self.layout.strides[0], scores)
         self.labels = classes_last(y, self.axis) if given else y
         describe_rows(&call.labels, self.layout.strides[1], self.labels)
-        self.weigh_rows(sample_weight, options.get("class_weight", loss._params["class_weight"]))
         if returns_lse:
             self.lse = new_results(self.value_shape, cnp.NPY_FLOAT32 if self.single else cnp.NPY_FLOAT64)
             describe_rows(&call.lse, self.layout.strides[6], self.lse)
@@ -82,20 +83,19 @@ cdef class RowCall(Call):
         if given and loss._params["ignore_index"] is not None:
             raise ValueError("ignore_index= goes with class indices; give rows of probabilities that are not to count "
                              "sample_weight 0")
+        if given and self.class_weight is not None and not loss.smooths:
+            _row_arguments.refuse_class_weight(loss.name)
         return 0
 
-    cdef int weigh_rows(self, sample_weight, class_weight) except -1:
-        """The weights of the rows and classes, and by what the mean is divided."""
+    cdef int read_weights(self, sample_weight) except -1:
         cdef RowLoss loss = <RowLoss>self.loss
         cdef fl_row_call *call = &self.call
         cdef ndarray weight = None
         cdef double weights = call.rows
         cdef bint given = call.given, mean = self.reduction == MEAN
         ignore_index, factors = loss._params["ignore_index"], None
-        if class_weight is not None:
-            if given and not loss.smooths:
-                _row_arguments.refuse_class_weight(loss.name)
-            factors = _row_arguments.check_class_weight(class_weight, call.classes)
+        if self.class_weight is not None:
+            factors = _row_arguments.check_class_weight(self.class_weight, call.classes)
         if sample_weight is not None:
             weight = self.given_weight = as_array("sample_weight", sample_weight)
             if (<object>weight).shape != self.value_shape:

@@ -293,11 +293,11 @@ def reasons_to_refuse(name, params, method, reduction, y, p, w, out_is_wrong):
         found.append("y_true has .* and y_pred has ")
     if out_is_wrong:
         found.append(r"\bout\b")
-    if found:
-        return found, None
     shape = y.values.shape or p.values.shape
     if reduction == "mean" and 0 in shape:
-        return ["y_true and y_pred are empty"], None
+        found.append("y_true and y_pred are empty")
+    if found:
+        return found, None
     real, _ = working_dtypes(y, p)
     with np.errstate(all="ignore"):
         ys, ps = (np.broadcast_to(a.values, shape).ravel().astype(real) for a in (y, p))
@@ -361,6 +361,17 @@ def only_written(arrays, memory, before):
         start = array.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
         np.ndarray(array.shape, array.dtype, before, start, array.strides)[...] = array.copy()
     np.testing.assert_array_equal(memory, before)
+
+
+def separate_outputs(given_outs, inputs):
+    """The outputs that share no memory with an input: they are undefined after an error."""
+    return [
+        (array, memory)
+        for array, memory in given_outs
+        if isinstance(array, np.ndarray)
+        and memory is not None
+        and not any(isinstance(a.given, np.ndarray) and np.may_share_memory(array, a.given) for a in inputs)
+    ]
 
 
 def snapshot(arguments, memories):
