@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,8 @@ from numpy.typing import NDArray
 
 import fastloss as fl
 
-ON_PROBABILITIES = {"binary_cross_entropy", "brier"}
 CLASSES = 10
 SEED = 20240229
-OF_DISTRIBUTIONS = ("kl_divergence", "js_divergence", "tv_distance")
-ON_POSITIVE_VALUES = {"squared_log_error", "absolute_percentage_error"}
 
 
 def make_inputs(loss: str, n: int, dtype: str, classes: int = CLASSES) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -35,29 +33,32 @@ def make_inputs(loss: str, n: int, dtype: str, classes: int = CLASSES) -> tuple[
         values += kind(0.5)
         return values
 
-    family = fl.get(loss).family
-    if family == "multiclass":
-        rows = max(1, n // classes)
-        if loss in OF_DISTRIBUTIONS:
-            return tuple(rng.dirichlet(np.ones(classes), rows).astype(kind) for _ in range(2))
-        labels = rng.integers(classes, size=rows)
-        if loss == "cross_entropy":
-            return labels, rng.dirichlet(np.ones(classes), rows).astype(kind)
+    def distributions() -> NDArray[Any]:
+        return rng.dirichlet(np.ones(classes), rows).astype(kind)
+
+    traits, rows = fl.get(loss).traits, max(1, n // classes)
+    draw: dict[str, Callable[[], NDArray[Any]]] = {
+        "real": lambda: normal(1),
+        "above_minus_one": positive,
+        "nonnegative": lambda: np.ceil(positive()),
+        "positive": lambda: np.ceil(positive()),
+        "binary": lambda: (rng.random(n, dtype=np.float32) < 0.5).astype(dtype),
+        "probability": lambda: (rng.random(n, dtype=np.float32) < 0.5).astype(dtype),
+        "class": lambda: rng.integers(classes, size=rows),
+        "distribution": distributions,
+    }
+    labels = draw[traits.labels]()
+    if traits.labels in ("class", "distribution"):
+        if traits.takes == "probabilities":
+            return labels, distributions()
         scores = rng.standard_normal((rows, classes), dtype=kind)
         scores *= kind(2)
         return labels, scores
-    if family == "binary":
-        labels = (rng.random(n, dtype=np.float32) < 0.5).astype(dtype)
-        if loss in ON_PROBABILITIES:
-            return labels, rng.random(n, dtype=kind) * kind(0.98) + kind(0.01)
-        return labels, normal(2)
-    if family == "count":
-        return np.ceil(positive()), normal(1)
-    if loss in ON_POSITIVE_VALUES:
-        return positive(), positive()
-    if family == "regression":
-        return normal(1), normal(1)
-    raise NotImplementedError(f"no inputs for {loss}: the family {family!r} is not known here")
+    if traits.takes == "values":
+        return labels, draw[traits.labels]()
+    if traits.takes == "probabilities":
+        return labels, rng.random(n, dtype=kind) * kind(0.98) + kind(0.01)
+    return labels, normal(1 if traits.link == "log" else 2)
 
 
 def make_layer(

@@ -8,7 +8,7 @@
 #ifndef FL_COLLISION_H
 #define FL_COLLISION_H
 
-#include "softmax.h"
+#include "kernels/softmax.h"
 
 /* What the sweeps find: of the exponentials relative to the top, but for that itself, `sums.rest` and the sum
  * of their squares, both lifted. */
@@ -178,19 +178,19 @@ static FL_INLINE void fl_collision_strip(const fl_tile *t, int bends, ptrdiff_t 
 DERIVATIVES(fl_collision_grad, 0)
 DERIVATIVES(fl_collision_hess, 1)
 #undef DERIVATIVES
-FL_SWEEP(fl_sum_collisions, fl_collision_sweep(&way, sums), collision_sums *sums)
+FL_SWEEP(fl_sum_collisions, fl_collision_sweep(&of_kind, sums), collision_sums *sums)
 
-static FL_INLINE int fl_collision_rows(collision_function *f, const fl_tile *t, double scale, double *sum)
+static FL_INLINE int fl_collision_rows(collision_function *f, const fl_tile *t)
 {
     collision_sums found;
     collision_factors out;
     FL_NAME(fl_sum_collisions)(t, &found);
-    fl_collision_link(f, t, &found, (real)scale, &out);
+    fl_collision_link(f, t, &found, (real)t->scale, &out);
     if (t->hess.data)
         FL_NAME(fl_collision_hess)(t, &found.sums, &out);
     else if (t->grad.data)
         FL_NAME(fl_collision_grad)(t, &found.sums, &out);
-    *sum = fl_finish_rows(t, &found.sums);
+    *t->sum = fl_finish_rows(t, &found.sums);
     return 0;
 }
 

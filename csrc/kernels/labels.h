@@ -7,7 +7,7 @@
 #ifndef FL_LABELS_H
 #define FL_LABELS_H
 
-#include "softmax.h"
+#include "kernels/softmax.h"
 
 /* Sums by lane: of y, of y (top - s) and of (top - s) / FL_MAX_CLASSES, which stays within the range. */
 typedef struct {
@@ -181,17 +181,18 @@ static FL_INLINE void fl_label_derivatives(const fl_tile *t, int given, int bend
 
 #define LABELS row_sums *sums, label_sums *labels, int *violated
 #define FACTORS const row_sums *sums, const label_factors *f, params c, real scale
-FL_SWEEP(fl_index_sums, fl_sweep_labels(&way, 0, sums, labels, violated), LABELS)
-FL_SWEEP(fl_given_sums, fl_sweep_labels(&way, 1, sums, labels, violated), LABELS)
-FL_SWEEP(fl_index_grad, fl_label_derivatives(&way, 0, 0, sums, f, c, scale), FACTORS)
-FL_SWEEP(fl_index_hess, fl_label_derivatives(&way, 0, 1, sums, f, c, scale), FACTORS)
-FL_SWEEP(fl_given_grad, fl_label_derivatives(&way, 1, 0, sums, f, c, scale), FACTORS)
-FL_SWEEP(fl_given_hess, fl_label_derivatives(&way, 1, 1, sums, f, c, scale), FACTORS)
+FL_SWEEP(fl_index_sums, fl_sweep_labels(&of_kind, 0, sums, labels, violated), LABELS)
+FL_SWEEP(fl_given_sums, fl_sweep_labels(&of_kind, 1, sums, labels, violated), LABELS)
+FL_SWEEP(fl_index_grad, fl_label_derivatives(&of_kind, 0, 0, sums, f, c, scale), FACTORS)
+FL_SWEEP(fl_index_hess, fl_label_derivatives(&of_kind, 0, 1, sums, f, c, scale), FACTORS)
+FL_SWEEP(fl_given_grad, fl_label_derivatives(&of_kind, 1, 0, sums, f, c, scale), FACTORS)
+FL_SWEEP(fl_given_hess, fl_label_derivatives(&of_kind, 1, 1, sums, f, c, scale), FACTORS)
 #undef LABELS
 #undef FACTORS
 
-static int FL_NAME(label_cross_entropy)(const fl_tile *t, const double *k, double scale, double *sum)
+static int FL_NAME(label_cross_entropy)(const fl_tile *t)
 {
+    const double *k = t->constants;
     const params c = { (real)k[0], (real)k[1], (real)k[2], (real)k[3] };
     const int given = t->labels.data != NULL;
     int violated;
@@ -202,10 +203,10 @@ static int FL_NAME(label_cross_entropy)(const fl_tile *t, const double *k, doubl
     (given ? FL_NAME(fl_given_sums) : FL_NAME(fl_index_sums))(t, &sums, &labels, &violated);
     fl_label_values(t, &sums, &labels, c, &f);
     if (t->hess.data)
-        (given ? FL_NAME(fl_given_hess) : FL_NAME(fl_index_hess))(t, &sums, &f, c, (real)scale);
+        (given ? FL_NAME(fl_given_hess) : FL_NAME(fl_index_hess))(t, &sums, &f, c, (real)t->scale);
     else if (t->grad.data)
-        (given ? FL_NAME(fl_given_grad) : FL_NAME(fl_index_grad))(t, &sums, &f, c, (real)scale);
-    *sum = fl_finish_rows(t, &sums);
+        (given ? FL_NAME(fl_given_grad) : FL_NAME(fl_index_grad))(t, &sums, &f, c, (real)t->scale);
+    *t->sum = fl_finish_rows(t, &sums);
     return violated;
 }
 

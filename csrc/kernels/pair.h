@@ -6,7 +6,7 @@
 #ifndef FL_PAIR_H
 #define FL_PAIR_H
 
-#include "real.h"
+#include "kernels/real.h"
 
 /* Below this x, terms in x^2 are lost in rounding beside 1. */
 #define FL_TINY (R(1) / (real)((bits)1 << (FL_MANTISSA + 2)))

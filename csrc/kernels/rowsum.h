@@ -3,7 +3,7 @@
 #ifndef FL_ROWSUM_H
 #define FL_ROWSUM_H
 
-#include "softmax.h"
+#include "kernels/softmax.h"
 
 /* y is the label of the class, 0 or 1 for indices; `mine` the true class's score. */
 typedef vgh row_term(real y, real x, real mine, params c);
@@ -118,8 +118,9 @@ static FL_INLINE int fl_end(const fl_tile *t, int kind, ptrdiff_t i, term_strip 
 }
 
 /* Beginning and end of a strip are compiled once for all losses. */
-FL_SWEEP(fl_begin_strip, fl_begin(&way, kind, i, scale, s), int kind, ptrdiff_t i, real scale, term_strip *s)
-FL_SWEEP(fl_end_strip, *violated |= fl_end(&way, kind, i, s), int kind, ptrdiff_t i, term_strip *s,
+FL_SWEEP(fl_begin_strip, fl_begin(&of_kind, kind, i, scale, s), int kind, ptrdiff_t i, real scale,
+         term_strip *s)
+FL_SWEEP(fl_end_strip, *violated |= fl_end(&of_kind, kind, i, s), int kind, ptrdiff_t i, term_strip *s,
          int *violated)
 
 /* The only term, which every lane of a row's strip computes alike. */
@@ -218,49 +219,48 @@ static FL_INLINE int fl_terms(row_term *f, row_domain *violated, int kind, int d
     return any;
 }
 
-static FL_INLINE int fl_sum_kind(row_term *f, row_domain *violated, int kind, const fl_tile *t,
-                                 const double *k, double scale, double *sum)
+static FL_INLINE int fl_sum_kind(row_term *f, row_domain *violated, int kind, const fl_tile *t)
 {
+    const double *k = t->constants;
     const params c = { (real)k[0], (real)k[1], (real)k[2], (real)k[3] };
-    const real factor = (real)scale;
+    const real factor = (real)t->scale;
     /* the strips' kind is not worth two copies of every loss */
     const int any = t->hess.data   ? fl_terms(f, violated, kind, 2, t, c, factor)
                     : t->grad.data ? fl_terms(f, violated, kind, 1, t, c, factor)
                                    : fl_terms(f, violated, kind, 0, t, c, factor);
     *t->correct = 0;
-    *sum = fl_row_sum(t);
+    *t->sum = fl_row_sum(t);
     return any;
 }
 
 /* `labels` of the registry: what there may be. */
-static FL_INLINE int fl_sum_rows(row_term *f, row_domain *violated, int kind, int labels, const fl_tile *t,
-                                 const double *k, double scale, double *sum)
+static FL_INLINE int fl_sum_rows(row_term *f, row_domain *violated, int kind, int labels, const fl_tile *t)
 {
     if (kind == FL_DISTRIBUTIONS && labels != FL_LABELS_rows && !t->labels.data)
-        return fl_sum_kind(f, violated, FL_TRUE_CLASS, t, k, scale, sum);
-    return fl_sum_kind(f, violated, kind, t, k, scale, sum);
+        return fl_sum_kind(f, violated, FL_TRUE_CLASS, t);
+    return fl_sum_kind(f, violated, kind, t);
 }
 
 /* max(0, 1 + the largest score of the others - the true class's). Crammer & Singer (2001). */
-static FL_INLINE int fl_rival_rows(const fl_tile *t, double scale, double *sum)
+static FL_INLINE int fl_rival_rows(const fl_tile *t)
 {
-    const real *weight = t->weight;
+    const real *weight = t->weight, scale = (real)t->scale;
     real *value = t->value;
     row_sums found;
-    fl_tile way = *t;
+    fl_tile of_kind = *t;
     fl_fill_up(t, &found);
     for (ptrdiff_t i = 0; i < fl_strips(t); i++)
         if (t->across) {
-            way.across = 1;
-            fl_find(&way, 1, i, &found);
+            of_kind.across = 1;
+            fl_find(&of_kind, 1, i, &found);
         } else {
-            way.across = 0;
-            fl_find(&way, 1, i, &found);
+            of_kind.across = 0;
+            fl_find(&of_kind, 1, i, &found);
         }
     for (ptrdiff_t row = 0; row < t->rows; row++) {
         const pair gap = fl_plus(fl_sum(found.top[row], -found.mine[row]), fl_exact(R(1)));
         const real cost = fl_rounded(gap), active = cost > R(0) ? R(1) : cost <= R(0) ? R(0) : cost;
-        const real step = weight[row] == R(0) ? R(0) : weight[row] * (real)scale * active;
+        const real step = weight[row] == R(0) ? R(0) : weight[row] * scale * active;
         value[row] = weight[row] == R(0) ? R(0) : weight[row] * (cost <= R(0) ? R(0) : cost);
         for (ptrdiff_t k = 0; t->grad.data && k < t->classes; k++)
             *fl_cell(t, t->grad, row, k) = R(0);
@@ -274,7 +274,7 @@ static FL_INLINE int fl_rival_rows(const fl_tile *t, double scale, double *sum)
             *fl_cell(t, t->grad, row, t->label[row]) = -step;
     }
     *t->correct = 0;
-    *sum = fl_row_sum(t);
+    *t->sum = fl_row_sum(t);
     return 0;
 }
 

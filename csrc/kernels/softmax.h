@@ -6,8 +6,8 @@
 #ifndef FL_SOFTMAX_H
 #define FL_SOFTMAX_H
 
-#include "strips.h"
-#include "vecmath.h"
+#include "kernels/strips.h"
+#include "kernels/vecmath.h"
 
 /* The true class: its cost -log p, p and q = 1 - p. */
 typedef struct {
@@ -424,13 +424,13 @@ static FL_INLINE void fl_derivatives(const fl_tile *t, int bends, int fine, cons
 
 /* ---- a tile --------------------------------------------------------------------------------------- */
 
-FL_SWEEP(fl_sum_exponentials, fl_sweep(&way, 0, 0, sums), row_sums *sums)
-FL_SWEEP(fl_store_exponentials, fl_sweep(&way, 1, 0, sums), row_sums *sums)
-FL_SWEEP(fl_sum_finely, fl_sweep(&way, 0, 1, sums), row_sums *sums)
-FL_SWEEP(fl_store_finely, fl_sweep(&way, 1, 1, sums), row_sums *sums)
-FL_SWEEP(fl_grad_rows, fl_derivatives(&way, 0, 0, sums, f), const row_sums *sums, const factors *f)
-FL_SWEEP(fl_hess_rows, fl_derivatives(&way, 1, 0, sums, f), const row_sums *sums, const factors *f)
-FL_SWEEP(fl_hess_finely, fl_derivatives(&way, 1, 1, sums, f), const row_sums *sums, const factors *f)
+FL_SWEEP(fl_sum_exponentials, fl_sweep(&of_kind, 0, 0, sums), row_sums *sums)
+FL_SWEEP(fl_store_exponentials, fl_sweep(&of_kind, 1, 0, sums), row_sums *sums)
+FL_SWEEP(fl_sum_finely, fl_sweep(&of_kind, 0, 1, sums), row_sums *sums)
+FL_SWEEP(fl_store_finely, fl_sweep(&of_kind, 1, 1, sums), row_sums *sums)
+FL_SWEEP(fl_grad_rows, fl_derivatives(&of_kind, 0, 0, sums, f), const row_sums *sums, const factors *f)
+FL_SWEEP(fl_hess_rows, fl_derivatives(&of_kind, 1, 0, sums, f), const row_sums *sums, const factors *f)
+FL_SWEEP(fl_hess_finely, fl_derivatives(&of_kind, 1, 1, sums, f), const row_sums *sums, const factors *f)
 
 static __attribute__((noinline)) void FL_NAME(fl_lse)(const fl_tile *t, const row_sums *s)
 {
@@ -455,9 +455,10 @@ static FL_INLINE double fl_finish_rows(const fl_tile *t, const row_sums *sums)
     return t->valued ? fl_row_sum(t) : 0;
 }
 
-static FL_INLINE int fl_softmax_rows(link_function *f, int fine, const fl_tile *t, const double *k,
-                                     double scale, double *sum)
+static FL_INLINE int fl_softmax_rows(link_function *f, int fine, const fl_tile *t)
 {
+    const double *k = t->constants;
+    const real scale = (real)t->scale;
     const params c = { (real)k[0], (real)k[1], (real)k[2], (real)k[3] };
     row_sums sums;
     factors out;
@@ -467,15 +468,15 @@ static FL_INLINE int fl_softmax_rows(link_function *f, int fine, const fl_tile *
     else
         (fine ? FL_NAME(fl_sum_finely) : FL_NAME(fl_sum_exponentials))(t, &sums);
     if (!t->grad.data || (t->hess.data && t->valued))
-        fl_link(f, 0, t, &sums, c, (real)scale, &out);
+        fl_link(f, 0, t, &sums, c, scale, &out);
     if (t->hess.data) {
-        fl_link(f, 2, t, &sums, c, (real)scale, &out);
+        fl_link(f, 2, t, &sums, c, scale, &out);
         (fine ? FL_NAME(fl_hess_finely) : FL_NAME(fl_hess_rows))(t, &sums, &out);
     } else if (t->grad.data) {
-        fl_link(f, 1, t, &sums, c, (real)scale, &out);
+        fl_link(f, 1, t, &sums, c, scale, &out);
         FL_NAME(fl_grad_rows)(t, &sums, &out);
     }
-    *sum = fl_finish_rows(t, &sums);
+    *t->sum = fl_finish_rows(t, &sums);
     return 0;
 }
 

@@ -6,9 +6,8 @@
 #ifndef FL_STRIPS_H
 #define FL_STRIPS_H
 
-#include "../fastloss.h"
-#include "pair.h"
-#include "pointwise.h"
+#include "api/tile.h"
+#include "kernels/lanes.h"
 
 #include <string.h>
 
@@ -183,16 +182,16 @@ static FL_INLINE ptrdiff_t fl_padded(const fl_tile *t)
 }
 
 /* The sweeps are compiled once for all losses, and apart for the two kinds of strips: `body` sees a copy
- * `way` of the tile of which the compiler knows the kind. */
+ * `of_kind` of the tile, of which the compiler knows the kind. */
 #define FL_SWEEP(name, body, ...)                                                      \
     static __attribute__((noinline)) void FL_NAME(name)(const fl_tile *t, __VA_ARGS__) \
     {                                                                                  \
-        fl_tile way = *t;                                                              \
+        fl_tile of_kind = *t;                                                          \
         if (t->across) {                                                               \
-            way.across = 1;                                                            \
+            of_kind.across = 1;                                                        \
             body;                                                                      \
         } else {                                                                       \
-            way.across = 0;                                                            \
+            of_kind.across = 0;                                                        \
             body;                                                                      \
         }                                                                              \
     }

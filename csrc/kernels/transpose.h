@@ -2,8 +2,8 @@
 #ifndef FL_TRANSPOSE_H
 #define FL_TRANSPOSE_H
 
-#include "../fastloss.h"
-#include "real.h"
+#include "api/tile.h"
+#include "kernels/real.h"
 
 /* Squares of elements: column i of `from` becomes line i of `to`. By vectors of 16 bytes, which every CPU of
  * the library has, 10 classes take half the time of single elements. */

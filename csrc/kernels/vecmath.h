@@ -14,7 +14,7 @@
 #ifndef FL_VECMATH_H
 #define FL_VECMATH_H
 
-#include "pair.h"
+#include "kernels/pair.h"
 
 /* Polynomials: fits in 60 digits (tools/fit_polynomials.py prints them), lowest degree first.
  *

@@ -2,8 +2,8 @@
 #ifndef FL_BINARY_H
 #define FL_BINARY_H
 
-#include "../kernels/vecmath.h"
-#include "regression.h"
+#include "kernels/vecmath.h"
+#include "losses/regression.h"
 
 /* What logistic formulas are made of: t = e^-|s|, beside 1 (0 where it is deep) and as it may be multiplied,
  * and log1p(t). */

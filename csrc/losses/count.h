@@ -2,7 +2,7 @@
 #ifndef FL_COUNT_H
 #define FL_COUNT_H
 
-#include "../kernels/vecmath.h"
+#include "kernels/vecmath.h"
 
 /* e^s - y s */
 static FL_INLINE vgh poisson(real y, real s, params c)

@@ -1,4 +1,4 @@
-/* Multiclass: rows of raw scores, or of probabilities. The ways of the registry: `softmax` losses are
+/* Multiclass: rows of raw scores, or of probabilities. The kinds of the registry: `softmax` losses are
  * functions of the true class's probability in the softmax of the row, and so is that of `log_softmax`, whose
  * exponentials need fewer digits; `collision` losses also of the sum of the squares of all; `all_classes` and
  * `distributions` are sums over the classes; `other_classes` a mean over the classes, but for the true one;
@@ -6,9 +6,9 @@
 #ifndef FL_MULTICLASS_H
 #define FL_MULTICLASS_H
 
-#include "../kernels/collision.h"
-#include "../kernels/rowsum.h"
-#include "regression.h"
+#include "kernels/collision.h"
+#include "kernels/rowsum.h"
+#include "losses/residual.h"
 
 static FL_INLINE link softmax_cross_entropy(true_class z, params c)
 {
@@ -175,14 +175,14 @@ static FL_INLINE collision_link cauchy_schwarz(collision z)
 
 static FL_INLINE vgh one_hot_l1(real y, real s, real mine, params c)
 {
-    (void)mine;
-    return absolute_error(y, s, c);
+    (void)mine, (void)c;
+    return fl_absolute_residual(s - y);
 }
 
 static FL_INLINE vgh one_hot_l2(real y, real s, real mine, params c)
 {
-    (void)mine;
-    return squared_error(y, s, c);
+    (void)mine, (void)c;
+    return fl_squared_residual(s - y);
 }
 
 /* The score s, which is to be above 1/2, of the true class, and -s of the others. Of a y of NaN it is NaN,
@@ -294,8 +294,8 @@ static FL_INLINE vgh js_divergence(real y, real p, real mine, params c)
 /* |y - p| / 2 */
 static FL_INLINE vgh tv_distance(real y, real p, real mine, params c)
 {
-    const vgh f = absolute_error(y, p, c);
-    (void)mine;
+    const vgh f = fl_absolute_residual(p - y);
+    (void)mine, (void)c;
     return (vgh){ .value = R(0.5) * f.value, .grad = R(0.5) * f.grad };
 }
 

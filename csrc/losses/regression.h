@@ -3,13 +3,13 @@
 #ifndef FL_REGRESSION_H
 #define FL_REGRESSION_H
 
-#include "../kernels/vecmath.h"
+#include "kernels/vecmath.h"
+#include "losses/residual.h"
 
 static FL_INLINE vgh squared_error(real y, real p, params c)
 {
-    const real r = p - y;
     (void)c;
-    return (vgh){ .value = r * r, .grad = R(2) * r, .hess = R(2) };
+    return fl_squared_residual(p - y);
 }
 
 static FL_INLINE vgh half_squared_error(real y, real p, params c)
@@ -21,9 +21,8 @@ static FL_INLINE vgh half_squared_error(real y, real p, params c)
 
 static FL_INLINE vgh absolute_error(real y, real p, params c)
 {
-    const real r = p - y;
     (void)c;
-    return (vgh){ .value = fl_fabs(r), .grad = fl_sign(r), .hess = R(0) };
+    return fl_absolute_residual(p - y);
 }
 
 /* |r| - bound */

@@ -136,18 +136,23 @@ cdef inline bint run(fl_call *call, double *total) except -1:
 
 cdef bint is_in_place(const fl_call *call) noexcept:
     cdef int i, k
-    for i in range(FL_INPUTS):
-        for k in range(FL_OUTPUTS):
-            if call.in_[i].data == call.out[k].data != NULL:
+    for k in range(call.outputs):
+        if call.weight.data == call.out[k].data:
+            return True
+        for i in range(call.inputs):
+            if call.in_[i].data == call.out[k].data:
                 return True
     return False
 
+
+cdef enum:
+    OPERANDS = 5  # of a call: y_true, y_pred, the weights and two results; or param, grad and velocity
 
 # The shape and strides of a call. Copies: while the GIL is released, another thread may assign to
 # array.shape, which frees the originals.
 cdef struct Layout:
     Py_ssize_t shape[FL_MAX_DIMS]
-    Py_ssize_t strides[FL_INPUTS + FL_OUTPUTS][FL_MAX_DIMS]
+    Py_ssize_t strides[OPERANDS][FL_MAX_DIMS]
 
 
 cdef void set_shape(fl_call *call, Layout *layout, ndarray array) noexcept:
@@ -315,21 +320,22 @@ cdef object straight(Loss loss, int kind, ndarray y, ndarray p):
     cdef ndarray first = None, second = None
 
     call.real_bytes = 8 if number == cnp.NPY_FLOAT64 else 4
-    call.kernel = fl_kernels(call.real_bytes).loss[loss.id][which]
+    call.kernel = fl_kernels(call.real_bytes).pointwise.loss[loss.id][which]
     call.shape.ndim = cnp.PyArray_NDIM(p)
     call.interrupted = NULL
     call.shape.length = <const Py_ssize_t *>cnp.PyArray_DIMS(p)
     call.size = cnp.PyArray_SIZE(p)
     call.scale = 1.0 / <double>call.size
-    for i in range(FL_CONSTANTS):
-        call.constants[i] = loss.constants[number == cnp.NPY_FLOAT64][i]
+    call.constants = loss.constants[number == cnp.NPY_FLOAT64]
+    call.context = NULL
+    call.inputs = 2
+    call.outputs = 0 if kind == VALUE else 2 if kind == GRAD_AND_HESS else 1
     for i in range(2):
         call.in_[i].strides = call.out[i].strides = NULL
         call.in_[i].type = call.out[i].type = FL_F64 if number == cnp.NPY_FLOAT64 else FL_F32
-        call.out[i].data = NULL
     call.in_[0].data = <char *>cnp.PyArray_DATA(y)
     call.in_[1].data = <char *>cnp.PyArray_DATA(p)
-    call.in_[2].data = NULL
+    call.weight.data = NULL
     if kind != VALUE:
         first = new_result(call.shape.ndim, cnp.PyArray_DIMS(p), number)
         call.out[0].data = <char *>cnp.PyArray_DATA(first)
@@ -350,10 +356,8 @@ cdef object straight(Loss loss, int kind, ndarray y, ndarray p):
 cdef fl_call domain_check(Loss loss, const fl_call *call) noexcept:
     """The call that looks at the domain alone."""
     cdef fl_call check = call[0]
-    cdef int i
-    check.kernel = fl_kernels(call.real_bytes).loss[loss.id][<int>FL_PASS_check]
-    for i in range(FL_OUTPUTS):
-        check.out[i].data = NULL
+    check.kernel = fl_kernels(call.real_bytes).pointwise.loss[loss.id][<int>FL_PASS_check]
+    check.outputs = 0
     return check
 
 
@@ -374,17 +378,14 @@ cdef double sum_of(ndarray array, bint *finite) except? -1:
     cdef fl_call call
     cdef Layout layout
     cdef double total
-    cdef int i
     call.real_bytes = 4 if fits_single(array) else 8
-    call.kernel = fl_kernels(call.real_bytes).sum
+    call.kernel = fl_kernels(call.real_bytes).pointwise.sum
     set_shape(&call, &layout, array)
     describe(&call.in_[0], layout.strides[0], array, call.shape.ndim)
-    call.in_[1] = call.in_[0]
-    call.in_[2].data = NULL
-    for i in range(FL_OUTPUTS):
-        call.out[i].data = NULL
-    for i in range(FL_CONSTANTS):
-        call.constants[i] = 0
+    call.inputs, call.outputs = 1, 0
+    call.weight.data = NULL
+    call.constants = NULL
+    call.context = NULL
     call.scale = 1
     finite[0] = not run(&call, &total) and total - total == 0
     return total
@@ -434,17 +435,16 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
     dtype = FLOAT32 if single_result else FLOAT64
 
     call.real_bytes = 4 if single else 8
-    call.kernel = fl_kernels(call.real_bytes).loss[loss.id][which]
-    for i in range(FL_CONSTANTS):
-        call.constants[i] = loss.constants[not single][i]
+    call.kernel = fl_kernels(call.real_bytes).pointwise.loss[loss.id][which]
+    call.constants = loss.constants[not single]
+    call.context = NULL
+    call.inputs, call.outputs = 2, 0
     set_shape(&call, &layout, y if p_shape == () else p)
     if call.size > PY_SSIZE_T_MAX // 8:
         _arguments.refuse_size(shape)
     describe(&call.in_[0], layout.strides[0], y, call.shape.ndim)
     describe(&call.in_[1], layout.strides[1], p, call.shape.ndim)
-    call.in_[2].data = NULL
-    for i in range(FL_OUTPUTS):
-        call.out[i].data = NULL
+    call.weight.data = NULL
 
     parts = parts_of(kind, reduction)
     if out is None:
@@ -460,7 +460,7 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
         if (<object>w).shape != shape:
             w = _arguments.broadcast_weight(w, shape)
         w, weights = weigh(w, single, reduction == MEAN)
-        describe(&call.in_[2], layout.strides[2], w, call.shape.ndim)
+        describe(&call.weight, layout.strides[2], w, call.shape.ndim)
     # All weights 0: there is nothing to average, and the kernels leave out what has weight 0.
     divisor = 1.0 if reduction != MEAN or weights == 0 else weights
     call.scale = 1.0 if summed else 1.0 / divisor
@@ -472,7 +472,8 @@ cdef object general(Loss loss, int kind, y_true, y_pred, sample_weight, int redu
         if summed or given is None or overlaps_any(given, inputs):
             result = new_array(shape, dtype)
         results.append(result)
-        describe(&call.out[i], layout.strides[FL_INPUTS + i], result, call.shape.ndim)
+        describe(&call.out[i], layout.strides[3 + i], result, call.shape.ndim)
+        call.outputs = i + 1
 
     if out is not None and fl_loss_requirement(loss.id)[0] != 0:
         check = domain_check(loss, &call)  # before anything is written to arrays of the caller
@@ -601,6 +602,14 @@ cdef class Loss:
         return dict(self._params)
 
     @property
+    def traits(self):
+        """What is known of the loss with these parameters: see `fastloss.traits.Traits`."""
+        return self.declaration.traits.resolved(self._params, self.requirement())
+
+    cdef str requirement(self):
+        return fl_loss_requirement(self.id).decode()
+
+    @property
     def __name__(self):
         return self.name
 
@@ -614,13 +623,13 @@ cdef class Loss:
 
     @property
     def __doc__(self):
-        from fastloss.registry import loss_doc
+        from fastloss._documentation import loss_doc
 
         return f"{self.name}{self.__signature__}\n\n{loss_doc(self)}"
 
     @property
     def __signature__(self):
-        from fastloss.registry import signature
+        from fastloss._documentation import signature
 
         return signature(self)
 
@@ -662,7 +671,7 @@ cdef class Method:
 
     @property
     def __doc__(self):
-        from fastloss.registry import method_doc
+        from fastloss._documentation import method_doc
 
         return f"{self.__qualname__}{self.__signature__}\n\n{method_doc(self.__self__, self.__name__)}"
 
@@ -731,21 +740,25 @@ cdef update_one(ndarray param, ndarray grad, velocity, bint nesterov, double lr,
     cdef fl_call call
     cdef Layout layout
     cdef double total
-    cdef int i
+    cdef double constants[4]
     cdef int rule = FL_SGD_PLAIN if velocity is None else FL_SGD_NESTEROV if nesterov else FL_SGD_MOMENTUM
     call.real_bytes = cnp.PyArray_ITEMSIZE(param)
-    call.kernel = fl_kernels(call.real_bytes).sgd[rule]
+    call.kernel = fl_kernels(call.real_bytes).sgd.rule[rule]
     set_shape(&call, &layout, param)
-    call.constants[0] = fl_constant(lr, call.real_bytes)
-    call.constants[1] = fl_constant(weight_decay, call.real_bytes)
-    call.constants[2] = fl_constant(momentum, call.real_bytes)
-    call.constants[3] = fl_constant(gain, call.real_bytes)
+    constants[0] = fl_constant(lr, call.real_bytes)
+    constants[1] = fl_constant(weight_decay, call.real_bytes)
+    constants[2] = fl_constant(momentum, call.real_bytes)
+    constants[3] = fl_constant(gain, call.real_bytes)
+    call.constants = constants
+    call.context = NULL
     call.scale = 1
     describe(&call.in_[0], layout.strides[0], param, call.shape.ndim)
     describe(&call.in_[1], layout.strides[1], grad, call.shape.ndim)
     call.out[0] = call.in_[0]
-    call.in_[2].data = call.out[1].data = NULL
+    call.weight.data = NULL
+    call.inputs, call.outputs = 2, 1
     if velocity is not None:
+        call.inputs, call.outputs = 3, 2
         describe(&call.in_[2], layout.strides[2], velocity, call.shape.ndim)
         call.out[1] = call.in_[2]
     run(&call, &total)

@@ -3,10 +3,12 @@
 
 cdef extern from "fastloss.h" nogil:
     enum:
-        FL_LANES, FL_BLOCK, FL_INPUTS, FL_OUTPUTS, FL_CONSTANTS, FL_MAX_DIMS
+        FL_LANES, FL_BLOCK, FL_CONSTANTS, FL_MAX_INPUTS, FL_MAX_OUTPUTS, FL_MAX_DIMS
 
-    ctypedef int fl_kernel(Py_ssize_t n, const void *const *inputs, Py_ssize_t third_step, Py_ssize_t ahead, void *const *outputs,
-                           const double *constants, double scale, double *sum) noexcept
+    ctypedef struct fl_block:
+        pass
+
+    ctypedef int fl_kernel(const fl_block *block) noexcept
 
     ctypedef enum fl_loss:
         FL_N_LOSSES
@@ -22,17 +24,26 @@ cdef extern from "fastloss.h" nogil:
     ctypedef struct fl_tile:
         pass
 
-    ctypedef int fl_row_kernel(const fl_tile *tile, const double *constants, double scale, double *sum) noexcept
+    ctypedef int fl_row_kernel(const fl_tile *tile) noexcept
 
     ctypedef enum fl_row_loss:
         FL_N_ROW_LOSSES
 
-    ctypedef struct fl_table:
+    ctypedef struct fl_pointwise_table:
         fl_kernel *loss[FL_N_LOSSES][FL_N_PASSES]
-        fl_kernel *sgd[FL_N_SGD]
-        fl_row_kernel *rows[FL_N_ROW_LOSSES]
-        fl_row_kernel *label_cross_entropy
         fl_kernel *sum
+
+    ctypedef struct fl_row_table:
+        fl_row_kernel *loss[FL_N_ROW_LOSSES]
+        fl_row_kernel *label_cross_entropy
+
+    ctypedef struct fl_sgd_table:
+        fl_kernel *rule[FL_N_SGD]
+
+    ctypedef struct fl_table:
+        const fl_pointwise_table *pointwise
+        const fl_row_table *rows
+        const fl_sgd_table *sgd
 
     const char *fl_loss_name(int loss)
     const char *fl_row_loss_name(int loss)
@@ -66,9 +77,12 @@ cdef extern from "fastloss.h" nogil:
         int real_bytes
         fl_shape shape
         Py_ssize_t size
-        fl_array in_ "in"[FL_INPUTS]
-        fl_array out[FL_OUTPUTS]
-        double constants[FL_CONSTANTS]
+        int inputs, outputs
+        fl_array in_ "in"[FL_MAX_INPUTS]
+        fl_array out[FL_MAX_OUTPUTS]
+        fl_array weight
+        const double *constants
+        const void *context
         double scale
         int (*interrupted)() noexcept nogil
 
@@ -87,7 +101,8 @@ cdef extern from "fastloss.h" nogil:
         fl_array labels, scores, weight, grad, hess, value, lse
         int given
         const double *class_weight
-        double constants[FL_CONSTANTS]
+        const double *constants
+        const void *context
         double scale
         int (*interrupted)() noexcept nogil
 
@@ -106,7 +121,7 @@ cdef extern from "fastloss.h" nogil:
         const void *coef
         const void *vector
         double intercept, vector_intercept
-        double constants[FL_CONSTANTS]
+        const double *constants
         double *sums
         void *scores
         int (*interrupted)() noexcept nogil
@@ -124,7 +139,7 @@ cdef extern from "fastloss.h" nogil:
         double l2, l1, momentum, clip_norm, intercept_rate
         int nesterov, fit_intercept, hogwild
         fl_kernel *slope
-        double slope_constants[FL_CONSTANTS]
+        const double *slope_constants
         double limit
         double *coef
         void *working
@@ -132,7 +147,7 @@ cdef extern from "fastloss.h" nogil:
         double *average
         Py_ssize_t steps, average_from
         double loss, largest, norm
-        Py_ssize_t odd
+        Py_ssize_t nonfinite
 
     int fl_run_steps(fl_steps_call *call)
     int fl_run_gradient(fl_steps_call *call, double *sums)
@@ -144,3 +159,10 @@ cdef extern from "fastloss.h" nogil:
     int fl_thread_limit()
     void fl_set_thread_limit(int n)
     const char *fl_openmp()
+
+    enum:
+        FL_POOL_LEAST
+
+    void *fl_pool_take(size_t size)
+    void fl_pool_give(void *block, size_t size, void (*release)(void *, size_t) noexcept nogil)
+    size_t fl_pool_limit(size_t size, void (*release)(void *, size_t) noexcept nogil)

@@ -12,27 +12,25 @@ cdef class Descent:
 
     cdef fl_steps_call call
     cdef Layout layout
-    cdef tuple arrays  # whose addresses the call has
+    cdef tuple arrays  # and the loss, whose addresses the call has
 
     def __init__(self, Loss loss, ndarray parameters, ndarray working, *, Py_ssize_t batch_size, velocity=None,
                  average=None, Py_ssize_t average_from=0, Py_ssize_t steps=0, bint fit_intercept=True, double l2=0,
                  double l1=0, double momentum=0, bint nesterov=False, double clip_norm=INFINITY,
                  double intercept_rate=1, double limit=INFINITY, bint importance_aware=False, bint hogwild=False):
         cdef fl_linear_call *model = &self.call.model
-        cdef int i
-        self.arrays = parameters, working, velocity, average
+        self.arrays = parameters, working, velocity, average, loss
         model.real_bytes = cnp.PyArray_ITEMSIZE(working)
         self.call.scores = cnp.PyArray_DIM(working, 0)
         model.columns = cnp.PyArray_DIM(parameters, 0) // self.call.scores - 1
         if isinstance(loss, RowLoss):
             self.call.row_kernel = kernel_of_rows(loss, model.real_bytes, False)
         else:
-            model.kernel = fl_kernels(model.real_bytes).loss[loss.id][<int>FL_PASS_sum_grad]
+            model.kernel = fl_kernels(model.real_bytes).pointwise.loss[loss.id][<int>FL_PASS_sum_grad]
         if importance_aware:
-            self.call.slope = fl_kernels(8).loss[loss.id][<int>FL_PASS_grad]
-        for i in range(FL_CONSTANTS):
-            model.constants[i] = loss.constants[model.real_bytes == 8][i]
-            self.call.slope_constants[i] = loss.constants[True][i]
+            self.call.slope = fl_kernels(8).pointwise.loss[loss.id][<int>FL_PASS_grad]
+        model.constants = loss.constants[model.real_bytes == 8]
+        self.call.slope_constants = loss.constants[True]
         model.interrupted = interrupted
         self.call.batch, self.call.fit_intercept = batch_size, fit_intercept
         self.call.l2, self.call.l1, self.call.clip_norm = l2, l1, clip_norm
@@ -113,5 +111,5 @@ cdef class Descent:
         return self.call.largest
 
     @property
-    def odd(self):
-        return self.call.odd
+    def nonfinite(self):
+        return self.call.nonfinite

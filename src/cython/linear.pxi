@@ -15,10 +15,10 @@ def linear_pass(Loss loss, X, ndarray y, Py_ssize_t columns, ndarray coef, doubl
     cdef fl_linear_call call
     cdef Layout layout
     cdef double total = 0, divisor
-    cdef Py_ssize_t i, n = cnp.PyArray_DIM(y, 0)
+    cdef Py_ssize_t n = cnp.PyArray_DIM(y, 0)
     cdef ndarray w = None, sums = np.empty(columns + 1)
     call.real_bytes = cnp.PyArray_ITEMSIZE(coef)
-    call.kernel = fl_kernels(call.real_bytes).loss[loss.id][
+    call.kernel = fl_kernels(call.real_bytes).pointwise.loss[loss.id][
         <int>(FL_PASS_sum_grad if vector is None else FL_PASS_grad_hess)
     ]
     call.rows, call.columns = n, columns
@@ -33,8 +33,7 @@ def linear_pass(Loss loss, X, ndarray y, Py_ssize_t columns, ndarray coef, doubl
     call.coef = cnp.PyArray_DATA(coef)
     call.vector = NULL if vector is None else cnp.PyArray_DATA(vector)
     call.intercept, call.vector_intercept = intercept, vector_intercept
-    for i in range(FL_CONSTANTS):
-        call.constants[i] = loss.constants[call.real_bytes == 8][i]
+    call.constants = loss.constants[call.real_bytes == 8]
     call.sums = <double *>cnp.PyArray_DATA(sums)
     call.scores = NULL
     if run_linear(&call, &total):
@@ -83,16 +82,15 @@ cdef object refuse_rows(Loss loss, const fl_linear_call *call, ndarray y, dtype)
     cdef fl_call check
     cdef Py_ssize_t length = call.rows
     cdef double total
-    cdef int i
     cdef ndarray scores = np.empty(length, dtype)
     again.kernel = NULL
     again.scores = cnp.PyArray_DATA(scores)
     run_linear(&again, &total)
     check.real_bytes, check.size = call.real_bytes, length
     check.shape.ndim, check.shape.length = 1, &length
-    check.in_[0], check.in_[2] = call.y, call.weight
+    check.in_[0], check.weight = call.y, call.weight
+    check.inputs, check.outputs = 2, 0
     describe(&check.in_[1], NULL, scores, 1)
-    for i in range(FL_CONSTANTS):
-        check.constants[i] = call.constants[i]
+    check.constants, check.context = call.constants, NULL
     check.scale = 1
     refuse_domain(loss, &check, y, scores)

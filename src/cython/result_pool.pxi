@@ -1,13 +1,5 @@
-# Arrays for results, of which large ones get memory that is kept (csrc/kept.h): part of _core.pyx.
+# Arrays for results, of which large ones get memory that is kept (csrc/api/result_pool.h): part of _core.pyx.
 
-
-cdef extern from "kept.h" nogil:
-    enum:
-        FL_KEPT_LEAST
-
-    void *fl_take_kept(size_t size)
-    void fl_keep(void *block, size_t size, void (*release)(void *, size_t) noexcept nogil)
-    size_t fl_limit_kept(size_t size, void (*release)(void *, size_t) noexcept nogil)
 
 cdef extern from "numpy/arrayobject.h":
     ctypedef struct PyDataMemAllocator:
@@ -40,11 +32,11 @@ cdef void release(void *block, size_t size) noexcept nogil:
 
 
 cdef void *take(void *ctx, size_t size) noexcept nogil:
-    cdef void *block = fl_take_kept(size)
+    cdef void *block = fl_pool_take(size)
     if block == NULL:
         block = ALLOCATOR.malloc(ALLOCATOR.ctx, size)
     if block == NULL:  # for want of what is kept, maybe
-        fl_limit_kept(fl_limit_kept(0, release), release)
+        fl_pool_limit(fl_pool_limit(0, release), release)
         block = ALLOCATOR.malloc(ALLOCATOR.ctx, size)
     return block
 
@@ -59,7 +51,7 @@ cdef void *resize(void *ctx, void *block, size_t size) noexcept nogil:
 
 cdef void give(void *ctx, void *block, size_t size) noexcept nogil:
     if block != NULL:
-        fl_keep(block, size, release)
+        fl_pool_give(block, size, release)
 
 
 strcpy(KEEPING.name, "fastloss")
@@ -72,7 +64,7 @@ cdef ndarray new_result(int ndim, cnp.npy_intp *lengths, int number):
     cdef Py_ssize_t size = 8 if number == cnp.NPY_FLOAT64 else 4, i
     for i in range(ndim):
         size *= lengths[i]
-    if size < FL_KEPT_LEAST or PyDataMem_GetHandler() is not DEFAULT_HANDLER:
+    if size < FL_POOL_LEAST or PyDataMem_GetHandler() is not DEFAULT_HANDLER:
         return cnp.PyArray_EMPTY(ndim, lengths, number, 0)
     before = PyDataMem_SetHandler(KEEPING_HANDLER)
     try:
@@ -90,4 +82,4 @@ cpdef ndarray new_array(tuple shape, dtype):
 
 
 def set_kept_memory(size_t n):
-    return fl_limit_kept(n, release)
+    return fl_pool_limit(n, release)

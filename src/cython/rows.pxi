@@ -24,9 +24,12 @@ cdef class RowLoss(Loss):
     cdef int find_id(self) except -1:
         return row_loss_names().index(self.name)
 
+    cdef str requirement(self):
+        return fl_row_loss_requirement(self.id).decode()
+
     @property
     def __doc__(self):  # a class without a text has None, which would hide that of Loss
-        from fastloss.registry import loss_doc
+        from fastloss._documentation import loss_doc
 
         return f"{self.name}{self.__signature__}\n\n{loss_doc(self)}"
 
@@ -58,8 +61,8 @@ cdef object evaluate_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight,
 
 cdef fl_row_kernel *kernel_of_rows(RowLoss loss, int real_bytes, bint given):
     if loss.smooths and (given or loss._params["label_smoothing"] or loss._params["z_loss"]):
-        return fl_kernels(real_bytes).label_cross_entropy
-    return fl_kernels(real_bytes).rows[loss.id]
+        return fl_kernels(real_bytes).rows.label_cross_entropy
+    return fl_kernels(real_bytes).rows.loss[loss.id]
 
 
 cdef inline void describe_rows(fl_array *a, Py_ssize_t *strides, ndarray array) noexcept:
@@ -106,8 +109,8 @@ cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int 
     call.given = given
     call.interrupted = NULL
     call.kernel = kernel_of_rows(loss, call.real_bytes, given)
-    for i in range(FL_CONSTANTS):
-        call.constants[i] = loss.constants[not single][i]
+    call.constants = loss.constants[not single]
+    call.context = NULL
     view = by_rows(p, axis)
     call.shape.ndim = cnp.PyArray_NDIM(view)
     call.shape.length = layout.shape

@@ -15,12 +15,14 @@ A loss is an object that is called, with methods::
 
 import os as _os
 import sys as _sys
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
+from importlib.util import find_spec as _find_spec
 
 from fastloss.runtime import openmp as _openmp  # isort: skip - before all that imports the core
 from fastloss import _core, linear
 from fastloss._core import Loss
 from fastloss._moved import MOVED as _MOVED
+from fastloss._other_names import advice as _advice
 from fastloss._version import __version__
 from fastloss.blocks.linear_cross_entropy import linear_cross_entropy
 from fastloss.evaluation import Evaluation, evaluate, perplexity
@@ -31,7 +33,7 @@ from fastloss.runtime.threads import from_environment as _from_environment
 from fastloss.runtime.threads import get_num_threads, set_num_threads, threads
 from fastloss.sgd import SGD
 
-if _TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from fastloss.families.binary import *
     from fastloss.families.count import *
     from fastloss.families.multiclass import *
@@ -42,6 +44,20 @@ _from_environment()
 globals().update(registered)
 for _before, _now in _MOVED.items():
     _sys.modules[f"fastloss.{_before}"] = _sys.modules[f"fastloss.{_now}"]
+
+if not _typing.TYPE_CHECKING:  # a type checker would take it for a module that has every name
+
+    def __getattr__(name: str) -> _typing.NoReturn:
+        """Say which name is meant, as in "fastloss has no 'mse'; use squared_error"."""
+        message = f"module 'fastloss' has no attribute {name!r}"
+        if not name.startswith("_"):
+            if name.isidentifier() and _find_spec(f"fastloss.{name}"):
+                message = f"fastloss.{name} is a module of its own; import fastloss.{name}"
+            else:
+                hint = _advice(name, __all__) or "fastloss.losses() lists the losses"
+                message = f"fastloss has no {name!r}; {hint}"
+        raise AttributeError(message)
+
 
 __all__ = [
     "SGD",

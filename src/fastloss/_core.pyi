@@ -4,6 +4,8 @@ from typing import Any, Generic, Literal, ParamSpec, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastloss.traits import Traits
+
 _P = ParamSpec("_P")
 _Reduced = Literal["mean", "sum"]
 _Reduction = Literal["mean", "sum", "none"]
@@ -51,6 +53,8 @@ class Loss(Generic[_P]):
     def bind(self) -> Callable[_P, Loss[_P]]: ...
     @property
     def params(self) -> dict[str, float | None]: ...
+    @property
+    def traits(self) -> Traits: ...
 
 class RowLoss(Loss[_P]):
     """A loss of rows of scores along an axis. With `return_lse` or `return_correct` results are tuples."""
@@ -298,7 +302,7 @@ class Descent:
     loss: float
     norm: float
     largest: float
-    odd: int
+    nonfinite: int
     def __init__(
         self,
         loss: Loss[...],

@@ -194,7 +194,7 @@ def _evaluate_batch(batch: tuple[ArrayLike, ...], keywords: dict[str, Any]) -> E
     values, correct = result
     class_weight, ignore_index = keywords.get("class_weight"), keywords.get("ignore_index")
     if weight is None and class_weight is None and ignore_index is None:
-        return Evaluation(_sum(values), Fraction(values.size), correct, values.size)
+        return Evaluation(exact_sum(values), Fraction(values.size), correct, values.size)
     classes = p.shape[axis]
     counted = row_weights(
         y,
@@ -204,7 +204,9 @@ def _evaluate_batch(batch: tuple[ArrayLike, ...], keywords: dict[str, Any]) -> E
         ignore_index,
         classes,
     )[1]
-    return Evaluation(_sum(values), Fraction(_sum(counted)), correct, int(np.count_nonzero(counted)))
+    return Evaluation(
+        exact_sum(values), Fraction(exact_sum(counted)), correct, int(np.count_nonzero(counted))
+    )
 
 
 def _evaluate_mixed(
@@ -217,11 +219,14 @@ def _evaluate_mixed(
     counted = mixed_weights(y, rows, factors, False)[2] if given is not None else rows
     hit = (y.argmax(-1) == p.argmax(-1)) & ~np.isnan(p).any(-1) & (rows != 0)
     return Evaluation(
-        _sum(values), Fraction(_sum(counted)), int(np.count_nonzero(hit)), int(np.count_nonzero(rows))
+        exact_sum(values),
+        Fraction(exact_sum(counted)),
+        int(np.count_nonzero(hit)),
+        int(np.count_nonzero(rows)),
     )
 
 
-def _sum(values: Array) -> Fraction | float:
+def exact_sum(values: Array) -> Fraction | float:
     """Return the sum to twice the precision of a float, or a float if it is not finite."""
     a, low = values.astype(np.float64).ravel(), 0.0
     with np.errstate(all="ignore"):
@@ -232,3 +237,6 @@ def _sum(values: Array) -> Fraction | float:
             low += float(((x - (a - rounded)) + (y - rounded)).sum())  # what a lacks of x + y, exactly
     total = float(a.sum())
     return Fraction(total) + Fraction(low) if math.isfinite(total) and math.isfinite(low) else total
+
+
+_sum = exact_sum

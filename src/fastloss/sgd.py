@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastloss import _core
 from fastloss._checks.arrays import overlaps_itself
 from fastloss._checks.parameters import finite, nonnegative
+from fastloss._core import apart, as_array, memory_range, sgd_update
 
 Arrays = NDArray[Any] | Sequence[NDArray[Any]] | Mapping[Any, NDArray[Any]]
 
@@ -141,13 +141,13 @@ class SGD:
         moves = [  # the first gradient enters whole
             (
                 param,
-                _core.apart(param, grad),
+                apart(param, grad),
                 velocities[key] if momentum else None,
                 1.0 if key in fresh else gain,
             )
             for key, (param, grad) in arrays.items()
         ]
-        _core.sgd_update(moves, bool(self.nesterov), lr, weight_decay, momentum, self, velocities)
+        sgd_update(moves, bool(self.nesterov), lr, weight_decay, momentum, self, velocities)
 
     def _fresh_velocities(
         self, arrays: Mapping[Hashable, tuple[NDArray[Any], Any]]
@@ -259,7 +259,7 @@ def updatable(name: str, param: Any) -> NDArray[Any]:
 
 
 def _grad(name: str, param: NDArray[Any], grad: Any) -> NDArray[Any]:
-    array = _core.as_array(f"grads{name}", grad)
+    array = as_array(f"grads{name}", grad)
     if array.shape != param.shape:
         raise ValueError(f"grads{name} has shape {array.shape}, but params{name} has {param.shape}")
     return array
@@ -270,7 +270,7 @@ def _refuse_shared(arrays: Mapping[Hashable, tuple[NDArray[Any], NDArray[Any]]])
     if len(arrays) < 2:
         return
     ranges = sorted(
-        (*_core.memory_range(array), is_grad, i, key, array)
+        (*memory_range(array), is_grad, i, key, array)
         for i, (key, pair) in enumerate(arrays.items())
         for is_grad, array in enumerate(pair)
     )

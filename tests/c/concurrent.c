@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 enum { THREADS = 8, ROUNDS = 12, SMALL = 1003, LARGE = 40007, WATCHDOG = 120 };
+enum { INPUTS = 3, OUTPUTS = 2 }; /* labels, scores and weights; what a pass writes at most */
 
 typedef enum { DIRECT, STRIDED, REVERSED_F16, SWAPPED_I32, N_LAYOUTS } layout;
 typedef struct {
@@ -16,8 +17,8 @@ typedef struct {
     fl_row_kernel *rows;
     ptrdiff_t classes; /* 0: not of rows */
     int outputs;
-    ptrdiff_t size, strides[FL_INPUTS];
-    char *out[FL_OUTPUTS]; /* of a call on one thread */
+    ptrdiff_t size, strides[INPUTS];
+    char *out[OUTPUTS]; /* of a call on one thread */
     double sum;
 } job;
 
@@ -45,6 +46,7 @@ enum {
 };
 
 static job jobs[JOBS];
+static const double constants[FL_CONSTANTS] = { 1 };
 static int failed; /* of this process; written before its threads start or after they have ended */
 
 static void *room_for(ptrdiff_t bytes)
@@ -90,6 +92,8 @@ static void fill(fl_array *a, int input, ptrdiff_t n, ptrdiff_t *stride, layout 
     }
 }
 
+static fl_array *input_of(job *j, int i) { return i < 2 ? &j->call.in[i] : &j->call.weight; }
+
 static int run_rows(const job *j, char *const *out, double *sum)
 {
     const int real = j->call.real_bytes == 8 ? FL_F64 : FL_F32;
@@ -102,10 +106,10 @@ static int run_rows(const job *j, char *const *out, double *sum)
                          .classes = j->classes,
                          .labels = j->call.in[0],
                          .scores = j->call.in[1],
-                         .weight = j->call.in[2],
+                         .weight = j->call.weight,
                          .grad = { out[0], NULL, real },
                          .hess = { out[1], NULL, real },
-                         .constants = { 1 },
+                         .constants = constants,
                          .scale = 1 };
     ptrdiff_t correct;
     if (call.scores.strides)
@@ -118,6 +122,7 @@ static int run(const job *j, char *const *out, double *sum)
     fl_call call = j->call;
     if (j->classes)
         return run_rows(j, out, sum);
+    call.outputs = j->outputs;
     for (int i = 0; i < j->outputs; i++)
         call.out[i] = (fl_array){ .data = out[i], .type = call.real_bytes == 8 ? FL_F64 : FL_F32 };
     return fl_run(&call, sum);
@@ -137,20 +142,22 @@ static void make_jobs(void)
                         j->outputs = arrays_of(kinds[kind].pass);
                     } else {
                         j->classes = row_kinds[kind - KINDS].classes;
-                        j->rows = kernels->rows[row_kinds[kind - KINDS].loss];
+                        j->rows = kernels->rows->loss[row_kinds[kind - KINDS].loss];
                         j->size = j->size / j->classes * j->classes;
                     }
                     j->call =
                         (fl_call){ .kernel =
-                                       j->rows ? NULL : kernels->loss[kinds[kind].loss][kinds[kind].pass],
+                                       j->rows ? NULL
+                                               : kernels->pointwise->loss[kinds[kind].loss][kinds[kind].pass],
                                    .real_bytes = real_bytes,
                                    .shape = { 1, &j->size },
                                    .size = j->size,
-                                   .constants = { 1 },
+                                   .inputs = 2,
+                                   .constants = constants,
                                    .scale = 1 };
-                    for (int i = 0; i < FL_INPUTS - kind % 2; i++) /* every second kind without weights */
-                        fill(&j->call.in[i], i, j->size, &j->strides[i], how, real_bytes);
-                    for (int i = 0; i < FL_OUTPUTS; i++)
+                    for (int i = 0; i < INPUTS - kind % 2; i++) /* every second kind without weights */
+                        fill(input_of(j, i), i, j->size, &j->strides[i], how, real_bytes);
+                    for (int i = 0; i < OUTPUTS; i++)
                         j->out[i] = calloc((size_t)j->size, (size_t)real_bytes);
                     failed |= run(j, j->out, &j->sum);
                 }
@@ -159,10 +166,10 @@ static void make_jobs(void)
 static void free_jobs(void)
 {
     for (job *j = jobs; j < jobs + JOBS; j++) {
-        for (int i = 0; i < FL_INPUTS; i++)
-            if (j->call.in[i].data)
-                free(j->call.in[i].data + (j->strides[i] < 0 ? (j->size - 1) * j->strides[i] : 0));
-        for (int i = 0; i < FL_OUTPUTS; i++)
+        for (int i = 0; i < INPUTS; i++)
+            if (input_of(j, i)->data)
+                free(input_of(j, i)->data + (j->strides[i] < 0 ? (j->size - 1) * j->strides[i] : 0));
+        for (int i = 0; i < OUTPUTS; i++)
             free(j->out[i]);
     }
 }
@@ -171,12 +178,12 @@ static void free_jobs(void)
 static int holds(const job *j)
 {
     const size_t bytes = (size_t)(j->size * j->call.real_bytes);
-    char *out[FL_OUTPUTS];
+    char *out[OUTPUTS];
     double sum = 0;
-    for (int i = 0; i < FL_OUTPUTS; i++)
+    for (int i = 0; i < OUTPUTS; i++)
         out[i] = memset(room_for((ptrdiff_t)bytes), 0, bytes);
     int same = run(j, out, &sum) == 0 && memcmp(&sum, &j->sum, sizeof sum) == 0;
-    for (int i = 0; i < FL_OUTPUTS; i++) {
+    for (int i = 0; i < OUTPUTS; i++) {
         same &= memcmp(out[i], j->out[i], bytes) == 0;
         free(out[i]);
     }

@@ -8,7 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_DIMS = 4, MAX_SIZE = 4200, N_TYPES = FL_F64 + 1, ARRAYS = FL_INPUTS + FL_OUTPUTS };
+enum {
+    MAX_DIMS = 4,
+    MAX_SIZE = 4200,
+    N_TYPES = FL_F64 + 1,
+    INPUTS = 3,
+    OUTPUTS = 2,
+    ARRAYS = INPUTS + OUTPUTS
+};
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 typedef struct {
@@ -161,17 +168,21 @@ static int choose_kernel(source *s, fl_call *call, int *check, int *weights)
     const unsigned loss = take(s) % (FL_N_LOSSES + FL_N_SGD + 1), pass = take(s) % FL_N_PASSES;
 
     *check = 0;
+    call->inputs = 2;
     *weights = loss < FL_N_LOSSES || loss >= FL_N_LOSSES + FL_N_SGD;
     if (loss < FL_N_LOSSES) {
-        call->kernel = table->loss[loss][pass];
+        call->kernel = table->pointwise->loss[loss][pass];
         *check = pass == FL_PASS_check;
         return arrays_of((int)pass);
     }
     if (loss < FL_N_LOSSES + FL_N_SGD) {
-        call->kernel = table->sgd[loss - FL_N_LOSSES];
-        return loss - FL_N_LOSSES == FL_SGD_PLAIN ? 1 : 2;
+        const int plain = loss - FL_N_LOSSES == FL_SGD_PLAIN;
+        call->kernel = table->sgd->rule[loss - FL_N_LOSSES];
+        call->inputs = plain ? 2 : 3;
+        return plain ? 1 : 2;
     }
-    call->kernel = table->sum;
+    call->kernel = table->pointwise->sum;
+    call->inputs = 1;
     return 0;
 }
 
@@ -190,9 +201,12 @@ static void choose_shape(source *s, fl_call *call, ptrdiff_t *shape)
     }
 }
 
+/* The third of the inputs is the weights, or the velocity of SGD. */
 static fl_array *array_of(fl_call *call, int i)
 {
-    return i < FL_INPUTS ? &call->in[i] : &call->out[i - FL_INPUTS];
+    return i >= INPUTS                       ? &call->out[i - INPUTS]
+           : i == 2 && call->inputs < INPUTS ? &call->weight
+                                             : &call->in[i];
 }
 
 /* The call on contiguous copies in the working type, before the other overwrites its inputs. */
@@ -207,7 +221,7 @@ static fl_call straighten(fl_call *call, char **copies)
         copies[i] = room_for((size_t)(call->size * call->real_bytes));
         *array_of(&straight, i) =
             (fl_array){ .data = copies[i], .type = call->real_bytes == 8 ? FL_F64 : FL_F32 };
-        for (ptrdiff_t k = 0; i < FL_INPUTS && k < call->size; k++)
+        for (ptrdiff_t k = 0; i < INPUTS && k < call->size; k++)
             read_element(element(call, a, k), a->type, copies[i] + k * call->real_bytes, call->real_bytes);
     }
     return straight;
@@ -215,7 +229,7 @@ static fl_call straighten(fl_call *call, char **copies)
 
 static void compare(const fl_call *call, const fl_call *straight)
 {
-    for (int i = 0; i < FL_OUTPUTS; i++)
+    for (int i = 0; i < OUTPUTS; i++)
         for (ptrdiff_t k = 0; call->out[i].data && k < call->size; k++) {
             const int type = call->out[i].type;
             double got, wanted = load_real(straight->out[i].data + k * call->real_bytes, call->real_bytes);
@@ -259,7 +273,7 @@ static void make_labels(const fl_call *frame, const fl_array *a, ptrdiff_t class
 }
 
 /* Whether rows have a softmax, whose lse is asked for. */
-static int choose_rows(source *s, fl_row_call *call, ptrdiff_t *shape)
+static int choose_rows(source *s, fl_row_call *call, ptrdiff_t *shape, double *constants)
 {
     static const ptrdiff_t lengths[] = { 1, 2, 3, 5, 15, 16, 17, 64, 65, 4, 0 };
     static const ptrdiff_t classes[] = { 1, 2, 3, 4, 10, 16, 17, 100, 101, 130, 1001 };
@@ -274,14 +288,15 @@ static int choose_rows(source *s, fl_row_call *call, ptrdiff_t *shape)
             shape[d] = 1;
         call->rows *= shape[d];
     }
-    const fl_table *table = fl_kernels(call->real_bytes);
+    const fl_row_table *table = fl_kernels(call->real_bytes)->rows;
     const int allowed = loss < FL_N_ROW_LOSSES ? fl_row_loss_labels((int)loss) : FL_LABELS_either;
-    call->kernel = loss < FL_N_ROW_LOSSES ? table->rows[loss] : table->label_cross_entropy;
+    call->kernel = loss < FL_N_ROW_LOSSES ? table->loss[loss] : table->label_cross_entropy;
     call->given = allowed == FL_LABELS_rows || (allowed == FL_LABELS_either && take(s) & 1);
     if (call->given && loss == FL_ROW_LOSS_softmax_cross_entropy)
         call->kernel = table->label_cross_entropy;
     for (int i = 0; i < FL_CONSTANTS; i++)
-        call->constants[i] = fl_constant(take_number(s), call->real_bytes);
+        constants[i] = fl_constant(take_number(s), call->real_bytes);
+    call->constants = constants;
     call->scale = take_number(s);
     return loss == FL_N_ROW_LOSSES || fl_row_loss_is_softmax((int)loss);
 }
@@ -292,7 +307,8 @@ static void run_on_rows(source *s, int real_bytes)
     place places[ROW_ARRAYS] = { { 0 } };
     char *copies[ROW_ARRAYS] = { 0 }, *before[ROW_ARRAYS] = { 0 };
     fl_row_call call = { .real_bytes = real_bytes };
-    const int softmax = choose_rows(s, &call, shape);
+    double constants[FL_CONSTANTS];
+    const int softmax = choose_rows(s, &call, shape, constants);
     const fl_call matrix = { .real_bytes = real_bytes,
                              .shape = call.shape,
                              .size = call.rows * call.classes };
@@ -380,7 +396,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     source s = { data, data + size };
     ptrdiff_t shape[MAX_DIMS];
     place places[ARRAYS] = { { 0 } };
-    char *copies[ARRAYS], *before[FL_OUTPUTS] = { 0 };
+    char *copies[ARRAYS], *before[OUTPUTS] = { 0 };
     int check, weights, taken = -1;
 
     if (!levels) {
@@ -394,36 +410,40 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return run_on_rows(&s, take(&s) & 1 ? 8 : 4), 0;
     fl_call call = { .real_bytes = take(&s) & 1 ? 8 : 4 };
     const int outputs = choose_kernel(&s, &call, &check, &weights);
+    double constants[FL_CONSTANTS];
     choose_shape(&s, &call, shape);
     for (int i = 0; i < FL_CONSTANTS; i++)
-        call.constants[i] = fl_constant(take_number(&s), call.real_bytes);
+        constants[i] = fl_constant(take_number(&s), call.real_bytes);
+    call.constants = constants;
+    call.outputs = outputs;
     call.scale = take_number(&s);
 
-    for (int i = 0; i < FL_INPUTS; i++) {
+    for (int i = 0; i < INPUTS; i++) {
         const unsigned type = take(&s);
-        call.in[i].type = (int)(type % N_TYPES) | (type & 128 ? FL_SWAPPED : 0);
+        fl_array *a = array_of(&call, i);
+        a->type = (int)(type % N_TYPES) | (type & 128 ? FL_SWAPPED : 0);
         if (i < 2 || !weights || !(type & 64)) /* weights may be missing */
-            lay_out(&s, &call, &call.in[i], &places[i], 0);
+            lay_out(&s, &call, a, &places[i], 0);
     }
     for (int i = 0; i < outputs; i++) {
         const unsigned type = take(&s), input = type >> 2 & 3;
-        const fl_array *a = &call.in[input % FL_INPUTS];
+        const fl_array *a = array_of(&call, (int)(input % INPUTS));
         call.out[i].type = (type & 1 ? FL_F64 : FL_F32) | (type & 2 ? FL_SWAPPED : 0);
-        if (input < FL_INPUTS && a->data && (int)input != taken && !places[input].broadcast &&
+        if (input < INPUTS && a->data && (int)input != taken && !places[input].broadcast &&
             (a->type & ~FL_SWAPPED) >= FL_F32) {
             call.out[i] = *a; /* in place */
             taken = (int)input;
         } else {
-            lay_out(&s, &call, &call.out[i], &places[FL_INPUTS + i], 1);
+            lay_out(&s, &call, &call.out[i], &places[INPUTS + i], 1);
         }
     }
     for (int i = 0; i < ARRAYS; i++)
         fill(&places[i], &s, (uint32_t)i * 5);
 
-    for (int i = 0; i < FL_OUTPUTS; i++)
-        if (places[FL_INPUTS + i].memory)
-            before[i] = memcpy(room_for(places[FL_INPUTS + i].bytes), places[FL_INPUTS + i].memory,
-                               places[FL_INPUTS + i].bytes);
+    for (int i = 0; i < OUTPUTS; i++)
+        if (places[INPUTS + i].memory)
+            before[i] = memcpy(room_for(places[INPUTS + i].bytes), places[INPUTS + i].memory,
+                               places[INPUTS + i].bytes);
     const fl_call straight = straighten(&call, copies);
     const ptrdiff_t bad = check ? fl_first_violation(&call) : -1;
     double sum, straight_sum;
@@ -434,15 +454,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (check && (bad != fl_first_violation(&straight) || (bad >= 0) != (status == FL_VIOLATED)))
         FAIL("the first violation is at %td, the status %d", bad, status);
     compare(&call, &straight);
-    for (int i = 0; i < FL_OUTPUTS; i++)
+    for (int i = 0; i < OUTPUTS; i++)
         if (before[i])
-            check_untouched(&call, &call.out[i], &places[FL_INPUTS + i], before[i]);
+            check_untouched(&call, &call.out[i], &places[INPUTS + i], before[i]);
 
     for (int i = 0; i < ARRAYS; i++) {
         free(places[i].memory);
         free(copies[i]);
     }
-    for (int i = 0; i < FL_OUTPUTS; i++)
+    for (int i = 0; i < OUTPUTS; i++)
         free(before[i]);
     return 0;
 }

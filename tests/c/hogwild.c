@@ -9,6 +9,7 @@
 enum { ROWS = 4096, COLUMNS = 512, USED = 4, EPOCHS = 200 };
 
 static double data[ROWS * USED], labels[ROWS], rates[ROWS], wanted[COLUMNS];
+static const double constants[FL_CONSTANTS] = { 0 };
 static int32_t starts[ROWS + 1], indices[ROWS * USED];
 
 static void make_rows(void)
@@ -36,8 +37,9 @@ int main(void)
     fl_set_num_threads(4);
     make_rows();
     fl_steps_call call = {
-        .model = { .kernel = fl_kernels(8)->loss[FL_LOSS_half_squared_error][FL_PASS_sum_grad],
+        .model = { .kernel = fl_kernels(8)->pointwise->loss[FL_LOSS_half_squared_error][FL_PASS_sum_grad],
                    .real_bytes = 8,
+                   .constants = constants,
                    .rows = ROWS,
                    .columns = COLUMNS,
                    .X = { (char *)data, NULL, FL_F64 },

@@ -135,10 +135,11 @@ static uint64_t hash_of(const recorded *c, const numbers *in, int turned)
         }
     }
 
-    const fl_table *kernels = fl_kernels(c->real_bytes);
+    const fl_row_table *kernels = fl_kernels(c->real_bytes)->rows;
+    double constants[FL_CONSTANTS];
     const int other = c->loss == FL_ROW_LOSS_softmax_cross_entropy &&
                       (c->soft || c->constants[0] != 0 || c->constants[1] != 0);
-    fl_row_call call = { .kernel = other ? kernels->label_cross_entropy : kernels->rows[c->loss],
+    fl_row_call call = { .kernel = other ? kernels->label_cross_entropy : kernels->loss[c->loss],
                          .real_bytes = c->real_bytes,
                          .shape = { 2, length },
                          .rows = ROWS,
@@ -149,7 +150,8 @@ static uint64_t hash_of(const recorded *c, const numbers *in, int turned)
     call.labels =
         c->soft ? matrix[1] : (fl_array){ (char *)in->label, turned ? &label_stride : NULL, FL_I64 };
     for (int i = 0; i < FL_CONSTANTS; i++)
-        call.constants[i] = fl_constant(c->constants[i], c->real_bytes);
+        constants[i] = fl_constant(c->constants[i], c->real_bytes);
+    call.constants = constants;
 
     uint64_t h = 0;
     double sum;

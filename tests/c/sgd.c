@@ -9,6 +9,7 @@ enum { ROWS = 9001, COLUMNS = 150, BATCH = 250, BATCHES = (ROWS + BATCH - 1) / B
 
 static double X[ROWS * COLUMNS], y[ROWS], rates[BATCHES];
 static int64_t order[ROWS];
+static const double constants[FL_CONSTANTS] = { 0 };
 
 typedef struct {
     double coef[COLUMNS + 1], working[COLUMNS + FL_LANES], loss;
@@ -19,12 +20,14 @@ static void *run(void *to)
     fit *f = to;
     fl_steps_call call = { .scores = 1, .order = order, .rows = ROWS, .batch = BATCH, .rates = rates };
     *f = (fit){ .loss = 0 };
-    call.model = (fl_linear_call){ .kernel = fl_kernels(8)->loss[FL_LOSS_logistic][FL_PASS_sum_grad],
-                                   .real_bytes = 8,
-                                   .rows = ROWS,
-                                   .columns = COLUMNS,
-                                   .X = { (char *)X, NULL, FL_F64 },
-                                   .y = { (char *)y, NULL, FL_F64 } };
+    call.model =
+        (fl_linear_call){ .kernel = fl_kernels(8)->pointwise->loss[FL_LOSS_logistic][FL_PASS_sum_grad],
+                          .real_bytes = 8,
+                          .constants = constants,
+                          .rows = ROWS,
+                          .columns = COLUMNS,
+                          .X = { (char *)X, NULL, FL_F64 },
+                          .y = { (char *)y, NULL, FL_F64 } };
     call.clip_norm = call.limit = 1e100;
     call.intercept_rate = 1;
     call.l2 = 0.01;

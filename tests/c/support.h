@@ -22,8 +22,6 @@ static inline void store_real(void *to, int real_bytes, double x)
     memcpy(to, real_bytes == 8 ? (const void *)&x : (const void *)&f, (size_t)real_bytes);
 }
 
-enum { FL_SUM = 1, FL_VALUE = 2, FL_GRAD = 4, FL_HESS = 8 };
-
 static inline int outputs_of(int pass)
 {
     static const int outputs[] = {

@@ -13,7 +13,7 @@ static const char *const pass_names[] = {
 };
 
 enum { MAX_ROWS = 256, SKIPPED = 77, STRIDE = 3 };
-enum { Y, P, W, VALUE, GRAD, HESS, COLUMNS };
+enum { Y, P, W, VALUE, GRAD, HESS, COLUMNS, INPUTS = W + 1, MOST_OUTPUTS = 2 }; /* the weights are an input */
 
 typedef struct {
     char name[64], params[128];
@@ -82,36 +82,44 @@ static int read_case(FILE *file, recorded *c)
 
 /* ---- running ----------------------------------------------------------------------------------- */
 
-static fl_call call_of(const recorded *c, int pass, const ptrdiff_t *n)
+/* Labels, scores, weights, and then the outputs. */
+static fl_array *array_of(fl_call *call, int i)
 {
-    fl_call call = { .kernel = fl_kernels(c->real_bytes)->loss[c->loss][pass],
+    return i < W ? &call->in[i] : i == W ? &call->weight : &call->out[i - INPUTS];
+}
+
+/* Call's constants are those of `constants`, which must outlive it. */
+static fl_call call_of(const recorded *c, int pass, const ptrdiff_t *n, double *constants)
+{
+    fl_call call = { .kernel = fl_kernels(c->real_bytes)->pointwise->loss[c->loss][pass],
                      .real_bytes = c->real_bytes,
                      .shape = { 1, n },
                      .size = *n,
                      .scale = 1 };
     for (int i = 0; i < FL_CONSTANTS; i++)
-        call.constants[i] = fl_constant(c->constants[i], c->real_bytes);
-    for (int i = 0; i < FL_INPUTS; i++)
-        call.in[i].type = c->real_bytes == 8 ? FL_F64 : FL_F32;
-    for (int i = 0; i < FL_OUTPUTS; i++)
-        call.out[i].type = call.in[0].type;
+        constants[i] = fl_constant(c->constants[i], c->real_bytes);
+    call.constants = constants;
+    call.inputs = 2;
+    call.outputs = arrays_of(pass);
+    for (int i = 0; i < INPUTS + MOST_OUTPUTS; i++)
+        array_of(&call, i)->type = c->real_bytes == 8 ? FL_F64 : FL_F32;
     return call;
 }
 
 /* Rows [first, first + n), `apart` elements from one to the next in memory, in reverse if that is < 0. */
 static void check_rows(recorded *c, int pass, int first, ptrdiff_t n, int apart, int weighted)
 {
-    static char room[FL_INPUTS + FL_OUTPUTS][STRIDE * MAX_ROWS * sizeof(double)];
+    static char room[INPUTS + MOST_OUTPUTS][STRIDE * MAX_ROWS * sizeof(double)];
     const ptrdiff_t size = c->real_bytes, stride = apart * size;
     const ptrdiff_t origin = apart < 0 ? (n - 1) * -stride : 0;
-    fl_call call = call_of(c, pass, &n);
-    double sum;
+    double sum, constants[FL_CONSTANTS];
+    fl_call call = call_of(c, pass, &n, constants);
 
-    for (int i = 0; i < FL_INPUTS + arrays_of(pass); i++) {
-        fl_array *a = i < FL_INPUTS ? &call.in[i] : &call.out[i - FL_INPUTS];
+    for (int i = 0; i < INPUTS + arrays_of(pass); i++) {
+        fl_array *a = array_of(&call, i);
         a->data = i == W && !weighted ? NULL : room[i] + origin;
         a->strides = apart == 1 ? NULL : &stride;
-        for (ptrdiff_t k = 0; i < FL_INPUTS && k < n; k++)
+        for (ptrdiff_t k = 0; i < INPUTS && k < n; k++)
             memcpy(room[i] + origin + k * stride, c->column[i] + (first + k) * size, (size_t)size);
     }
     const int status = fl_run(&call, &sum);
@@ -132,18 +140,18 @@ static void check_rows(recorded *c, int pass, int first, ptrdiff_t n, int apart,
 static void check_sum(recorded *c, int pass, ptrdiff_t n, int weighted, int threads)
 {
     uint32_t state = 1;
-    fl_call call = call_of(c, pass, &n);
+    double sum, constants[FL_CONSTANTS];
+    fl_call call = call_of(c, pass, &n, constants);
     char *room = malloc((size_t)(n * c->real_bytes) * 4);
-    double sum;
 
     if (!room)
         abort();
-    for (int i = 0; i < FL_INPUTS; i++)
-        call.in[i].data = i == W && !weighted ? NULL : room + i * n * c->real_bytes;
+    for (int i = 0; i < INPUTS; i++)
+        array_of(&call, i)->data = i == W && !weighted ? NULL : room + i * n * c->real_bytes;
     if (arrays_of(pass))
         call.out[0].data = room + 3 * n * c->real_bytes;
     for (ptrdiff_t k = 0; k < n; k++)
-        for (int i = 0; i < FL_INPUTS; i++) {
+        for (int i = 0; i < INPUTS; i++) {
             const uint32_t number = next_number(&state) >> c->shift[i];
             store_real(room + (i * n + k) * c->real_bytes, c->real_bytes, c->start[i] + c->step[i] * number);
         }

@@ -29,9 +29,9 @@ C_GLOBALS = {
     "forked": "atomic; written in a forked child, which has one thread",
     "reserve": "held by one call at a time, by reserve_taken",
     "reserve_taken": "an atomic flag",
-    "kept": "held by one call at a time, by kept_taken",
-    "kept_taken": "an atomic flag",
-    "kept_most": "atomic",
+    "pool": "held by one call at a time, by pool_taken",
+    "pool_taken": "an atomic flag",
+    "pool_limit": "atomic",
 }
 # Written while the module is imported, under the import lock, or by the compiler's start-up code.
 RUNTIME = [

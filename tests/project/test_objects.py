@@ -250,13 +250,13 @@ def test_types_in_strict_mode(tmp_path):
     good.write_text(USAGE)
     bad.write_text(
         "import fastloss as fl\nfl.huber.bind(detla=1.0)\nx: str = fl.huber([0.0], [1.0])\n"
-        "z: str = fl.poly1([0], [[1.0]])\nfl.poly1([0], [[1.0]], axis=[0])\n"
+        "z: str = fl.poly1([0], [[1.0]])\nfl.poly1([0], [[1.0]], axis=[0])\nfl.mse([0.0], [1.0])\n"
     )
     cache = f"--cache-dir={tmp_path / 'cache'}"
     output, errors, status = api.run(["--strict", "--python-executable", sys.executable, cache, str(good)])
     assert status == 0, output + errors
     output, errors, status = api.run(["--strict", "--python-executable", sys.executable, cache, str(bad)])
-    assert [output.count(f"bad.py:{line}: error:") for line in (2, 3, 4, 5)] == [1] * 4, output + errors
+    assert [output.count(f"bad.py:{line}: error:") for line in (2, 3, 4, 5, 6)] == [1] * 5, output + errors
 
 
 def test_import_brings_in_numpy_alone():

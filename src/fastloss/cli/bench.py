@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastloss as fl
+from fastloss._core import RowLoss
 from fastloss.cli.console import Console
 
 Array = NDArray[Any]
@@ -33,10 +34,6 @@ DEFAULT = (
 
 # Scores of a row.
 WIDTH = 10
-OF_DISTRIBUTIONS = ("cross_entropy", "kl_divergence", "js_divergence", "tv_distance")
-
-# These take probabilities where the other losses of two classes take scores.
-PROBABILISTIC = ("binary_cross_entropy", "brier")
 
 
 def _softplus(s: Array) -> Any:
@@ -130,23 +127,26 @@ class Timing(NamedTuple):
 
 def sample(name: str, n: int, dtype: str) -> tuple[Array, Array]:
     """Random y_true and y_pred in the domain of a loss; of classes, rows of WIDTH scores."""
-    rng = np.random.default_rng(0)
-    loss = fl.get(name)
-    if loss.family == "multiclass":
+    rng, loss = np.random.default_rng(0), fl.get(name)
+    takes, kind = loss.traits.takes, loss.traits.labels
+    if isinstance(loss, RowLoss):
         rows = max(1, n // WIDTH)
-        if name in OF_DISTRIBUTIONS:
-            y, p = rng.dirichlet(np.ones(WIDTH), (2, rows)).astype(dtype)
-            return y, p
-        return rng.integers(0, WIDTH, rows), rng.standard_normal((rows, WIDTH)).astype(dtype)
-    y, s = rng.standard_normal((2, n))
-    if loss.family == "binary":
-        y = rng.integers(0, 2, n)
-    elif loss.family == "count":
-        y = 1.0 + rng.poisson(2, n)
-    if name in PROBABILISTIC:
-        s = rng.uniform(0.01, 0.99, n)
-    elif name == "squared_log_error":
-        y, s = np.abs(y), np.abs(s)
+        distributions = rng.dirichlet(np.ones(WIDTH), (2, rows)).astype(dtype)
+        classes, scores = rng.integers(0, WIDTH, rows), rng.standard_normal((rows, WIDTH)).astype(dtype)
+        labels = distributions[0] if kind == "distribution" else classes
+        return labels, distributions[1] if takes == "probabilities" else scores
+    draw: dict[str, Callable[[], Array]] = {
+        "real": lambda: rng.standard_normal(n),
+        "above_minus_one": lambda: np.abs(rng.standard_normal(n)),
+        "nonnegative": lambda: 1.0 + rng.poisson(2, n),
+        "positive": lambda: 1.0 + rng.poisson(2, n),
+        "binary": lambda: rng.integers(0, 2, n),
+        "probability": lambda: rng.integers(0, 2, n),
+    }
+    y = draw[kind]()
+    if takes == "values":
+        return y.astype(dtype), draw[kind]().astype(dtype)
+    s = rng.uniform(0.01, 0.99, n) if takes == "probabilities" else rng.standard_normal(n)
     return y.astype(dtype), s.astype(dtype)
 
 

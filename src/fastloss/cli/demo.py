@@ -20,6 +20,7 @@ from sklearn.model_selection import train_test_split  # type: ignore[import-unty
 from sklearn.svm import LinearSVC  # type: ignore[import-untyped]
 
 import fastloss as fl
+from fastloss._core import RowLoss
 from fastloss.cli import bench
 from fastloss.cli.console import Console
 
@@ -146,7 +147,7 @@ def load(problem: Problem, seed: int = 0) -> Data:
     """Split the data 60 : 20 : 20 and standardise them by the training part."""
     bunch = problem.load()
     x, y = bunch.data, bunch.target
-    classes = problem.loss.family != "regression"
+    classes = problem.loss.traits.takes != "values"
     rest, test = train_test_split(
         np.arange(len(y)), test_size=0.2, random_state=seed, stratify=y if classes else None
     )
@@ -172,7 +173,7 @@ def train(
     """Train a linear model on mini-batches until the validation loss has not fallen for PATIENCE epochs."""
     rng = np.random.default_rng(seed)
     (x, y), (valid_x, valid_y) = data.training, data.validation
-    columns = (int(y.max()) + 1,) if loss.family == "multiclass" else ()  # of scores, one per class
+    columns = (int(y.max()) + 1,) if isinstance(loss, RowLoss) else ()  # of scores, one per class
     weights, bias = np.zeros((x.shape[1], *columns)), np.zeros((1, *columns))
     # A penalty on the bias would pull the predictions away from the mean: it has its own optimiser.
     of_weights = fl.SGD(lr, momentum=0.9, weight_decay=WEIGHT_DECAY)
@@ -220,7 +221,7 @@ def quality(problem: Problem, data: Data, scores: Array) -> dict[str, float]:
     """The test loss by fastloss, the other figures by scikit-learn's metrics."""
     y = data.test.y
     figures = {"test loss": problem.loss(y, scores)}
-    if problem.loss.family == "multiclass":
+    if isinstance(problem.loss, RowLoss):
         accuracy = accuracy_score(y, scores.argmax(axis=1))
         return figures | {"accuracy": accuracy, "perplexity": fl.perplexity(y, scores)}
     if data.unit is None:
@@ -335,8 +336,8 @@ SPECIAL: dict[str, Window] = {
     "squared_log_error": (1, (-0.7, 6), "y_pred (y_true = 1)"),
     "absolute_percentage_error": (2, (-2, 6), "y_pred (y_true = 2)"),
     "tukey_biweight": (0, (-7, 7), "y_pred (y_true = 0)"),
-    **dict.fromkeys(bench.OF_DISTRIBUTIONS, (0.5, (0.02, 0.98), "a class's probability (y_true = 1/2)")),
 }
+ROW_OF_PROBABILITIES: Window = (0.5, (0.02, 0.98), "a class's probability (y_true = 1/2)")
 
 
 def draw_losses() -> Figure:
@@ -350,20 +351,24 @@ def draw_losses() -> Figure:
         part.suptitle(f"{family} losses", fontsize=14, fontweight="bold", x=0.01, ha="left")
         panels = part.subplots(height, columns, squeeze=False).ravel()
         for axes, name in zip(panels, names, strict=False):
-            y_true, ends, label = SPECIAL.get(name, WINDOWS[family])
+            loss = fl.get(name)
+            takes_rows = isinstance(loss, RowLoss)
+            takes_probabilities = takes_rows and loss.traits.takes == "probabilities"
+            usual = ROW_OF_PROBABILITIES if takes_probabilities else WINDOWS[family]
+            y_true, ends, label = SPECIAL.get(name, usual)
             s = np.linspace(*ends, 801)
-            if family == "multiclass":
-                if name in bench.OF_DISTRIBUTIONS:  # what a class gains, the two others lose
+            if takes_rows:
+                if takes_probabilities:  # what a class gains, the two others lose
                     start, direction = np.array([[0.0, 0.5, 0.5], [1.0, -0.5, -0.5]])
                     labels = np.tile([0.5, 0.25, 0.25], (s.size, 1))
                 else:
                     start, direction = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
                     labels = np.zeros(s.size, int)
                 scores = start + np.outer(s, direction)
-                value, slopes = fl.get(name).value_and_grad(labels, scores, reduction="none")
+                value, slopes = loss.value_and_grad(labels, scores, reduction="none")
                 gradient = slopes @ direction
             else:
-                value, gradient = fl.get(name).value_and_grad(y_true, s, reduction="none")
+                value, gradient = loss.value_and_grad(y_true, s, reduction="none")
             axes.axhline(0, color="0.6", linewidth=0.8)
             axes.plot(s, value, color=BLUE, linewidth=2, label="value")
             axes.plot(s, gradient, color=ORANGE, linewidth=1.6, linestyle="--", label="gradient")

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastloss._core import Loss
-from fastloss.data._formats import FORMATS
-from fastloss.data._source import MEMORY
+from fastloss.data import FORMATS, MEMORY
 from fastloss.linear._schedules import SCHEDULES
 from fastloss.registry import get
 

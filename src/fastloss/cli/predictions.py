@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 
 from fastloss._checks.arrays import Array
-from fastloss.data._formats import required
+from fastloss.data import required
 
 
 def _write_npy(file: IO[bytes], names: Sequence[str], blocks: Iterator[Array]) -> None:

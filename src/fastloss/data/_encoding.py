@@ -7,22 +7,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastloss._checks.arrays import Array
-from fastloss.data._formats import DataError, Labels
-
-
-class Frame(NamedTuple):
-    """Rows as they lie in the file."""
-
-    X: Any  # numeric columns, or a sparse matrix
-    text: dict[str, Labels]
-    target: Array | Labels | None
-    weight: Array | None
+from fastloss.data._errors import DataError
+from fastloss.data._frame import Frame as Frame
+from fastloss.data._frame import Labels, as_labels
 
 
 @dataclass(frozen=True)
@@ -86,13 +79,6 @@ class Encoding:
             shown = ", ".join(map(repr, self.classes[:8])) + ", ..." * (len(self.classes) > 8)
             raise DataError(f"the target holds {unknown[0]!r}, which is none of the classes {shown}")
         return np.array([places[value] for value in kinds or values], np.int64)[codes]
-
-
-def as_labels(target: Array | Labels) -> Labels:
-    if isinstance(target, Labels):
-        return target
-    values, codes = np.unique(target, return_inverse=True)
-    return Labels([str(value) for value in values.tolist()], codes)
 
 
 def as_integers(values: Sequence[str]) -> list[int] | None:

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fastloss.data._encoding import Frame, as_labels
-from fastloss.data._formats import DataError, Labels, Svmlight, opened, reading
+from fastloss.data._errors import DataError, reading
+from fastloss.data._files import opened
+from fastloss.data._formats.svmlight import Svmlight
+from fastloss.data._frame import Frame, Labels, as_labels
 
 MEMORY = 1 << 30
 PARTS = 32  # of the memory, for the text of a block: the parser's arrays, X and copies of it go beside it

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastloss._checks.arrays import Array
-from fastloss.data._encoding import Encoding, Frame, as_integers
-from fastloss.data._formats import DataError, Labels
+from fastloss.data._encoding import Encoding, as_integers
+from fastloss.data._errors import DataError
+from fastloss.data._frame import Frame, Labels
 from fastloss.data._source import Source
 
 CLASSES = 1000

@@ -8,10 +8,16 @@ from __future__ import annotations
 import math
 
 from fastloss._checks.parameters import finite, nonnegative
-from fastloss.registry import Constants, pointwise
+from fastloss.registry import NEEDS_PROBABILITIES, Constants, pointwise
 
 
-@pointwise
+@pointwise(
+    takes="scores",
+    labels="probability",
+    link="logit",
+    log_odds=1.0,
+    several_classes=lambda params: "softmax_cross_entropy" if params["pos_weight"] == 1 else None,
+)
 def logistic(*, pos_weight: float = 1.0) -> Constants:
     """Logistic loss (binary cross-entropy on logits): ``(1-y) softplus(s) + w y softplus(-s)``.
 
@@ -43,7 +49,7 @@ def logistic(*, pos_weight: float = 1.0) -> Constants:
     return (nonnegative(pos_weight=pos_weight),)
 
 
-@pointwise
+@pointwise(takes="probabilities", labels="probability", of_scores="logistic", not_linear=NEEDS_PROBABILITIES)
 def binary_cross_entropy(*, base: float | None = None) -> Constants:
     """Binary cross-entropy on probabilities: ``-y log(p) - (1-y) log(1-p)``, with ``0 log 0 = 0``.
 
@@ -78,7 +84,7 @@ def binary_cross_entropy(*, base: float | None = None) -> Constants:
     return (1 / math.log(number),)
 
 
-@pointwise
+@pointwise(takes="scores", labels="binary", link=None, smooth=False, smooth_relative="squared_hinge")
 def hinge() -> Constants:
     """Hinge loss: ``max(1 - m, 0)`` with the margin ``m = ±y_pred``.
 
@@ -97,7 +103,7 @@ def hinge() -> Constants:
     return ()
 
 
-@pointwise
+@pointwise(takes="scores", labels="binary", link=None, hessian="majorize")
 def squared_hinge() -> Constants:
     """Squared hinge loss: ``max(1 - m, 0)^2`` with the margin ``m = ±y_pred``.
 
@@ -117,7 +123,7 @@ def squared_hinge() -> Constants:
     return ()
 
 
-@pointwise
+@pointwise(takes="scores", labels="binary", link=None, hessian="majorize")
 def modified_huber() -> Constants:
     """Modified Huber loss: ``max(1 - m, 0)^2`` where ``m >= -1``, else ``-4 m``; margin ``m = ±y_pred``.
 
@@ -138,7 +144,14 @@ def modified_huber() -> Constants:
     return ()
 
 
-@pointwise
+@pointwise(
+    takes="scores",
+    labels="binary",
+    link=None,
+    smooth=False,
+    smooth_relative="squared_hinge",
+    not_linear="is 0 with coefficients 0, and never lower",
+)
 def perceptron() -> Constants:
     """Perceptron loss: ``max(-m, 0)`` with the margin ``m = ±y_pred``.
 
@@ -157,7 +170,7 @@ def perceptron() -> Constants:
     return ()
 
 
-@pointwise
+@pointwise(takes="scores", labels="probability", link="logit", log_odds=2.0)
 def exponential() -> Constants:
     """Exponential loss: ``y exp(-s) + (1-y) exp(s)``, AdaBoost's.
 
@@ -178,7 +191,7 @@ def exponential() -> Constants:
     return ()
 
 
-@pointwise
+@pointwise(takes="scores", labels="binary", link="logit", convex=lambda params: params["gamma"] == 0)
 def focal(*, gamma: float = 2.0, alpha: float | None = None) -> Constants:
     """Focal loss on logits: ``(1 - sigmoid(m))^gamma softplus(-m)`` with the margin ``m = ±y_pred``.
 
@@ -214,7 +227,7 @@ def focal(*, gamma: float = 2.0, alpha: float | None = None) -> Constants:
     return g, a, 1 - a
 
 
-@pointwise
+@pointwise(takes="probabilities", labels="probability", of_scores="logistic", not_linear=NEEDS_PROBABILITIES)
 def brier() -> Constants:
     """Brier score: ``(y_true - y_pred)^2`` on probabilities in [0, 1].
 

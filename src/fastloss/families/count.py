@@ -10,7 +10,7 @@ from fastloss._checks.parameters import finite, positive
 from fastloss.registry import Constants, pointwise
 
 
-@pointwise
+@pointwise(takes="scores", labels="nonnegative", link="log")
 def poisson() -> Constants:
     """Poisson loss with log link: ``exp(s) - y_true s`` with ``s = y_pred`` the log of the mean.
 
@@ -29,7 +29,7 @@ def poisson() -> Constants:
     return ()
 
 
-@pointwise
+@pointwise(takes="scores", labels="positive", link="log")
 def gamma() -> Constants:
     """Gamma loss with log link: ``s + y_true exp(-s)`` with ``s = y_pred`` the log of the mean.
 
@@ -48,7 +48,14 @@ def gamma() -> Constants:
     return ()
 
 
-@pointwise
+@pointwise(
+    takes="scores",
+    labels=lambda params: (
+        "real" if params["power"] <= 0 else "nonnegative" if params["power"] < 2 else "positive"
+    ),
+    link="log",
+    convex=lambda params: 1 <= params["power"] <= 2,
+)
 def tweedie(*, power: float = 1.5) -> Constants:
     """Tweedie loss with log link: ``exp((2-q) s) / (2-q) - y_true exp((1-q) s) / (1-q)``, q the power.
 
@@ -80,7 +87,7 @@ def tweedie(*, power: float = 1.5) -> Constants:
     return (q,)
 
 
-@pointwise
+@pointwise(takes="scores", labels="nonnegative", link="log")
 def negative_binomial(*, dispersion: float = 1.0) -> Constants:
     """Negative binomial loss with log link: ``(y_true + 1/k) log1p(k exp(s)) - y_true s``.
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 from fastloss._checks.parameters import finite, nonnegative, positive
-from fastloss.registry import Constants, rowwise
+from fastloss.registry import NEEDS_PROBABILITIES, Constants, rowwise
 
 
-@rowwise
+@rowwise(log_odds=1.0, convex=lambda params: params["z_loss"] == 0, not_linear=None)
 def softmax_cross_entropy(*, label_smoothing: float = 0.0, z_loss: float = 0.0) -> Constants:
     """Softmax cross-entropy on raw scores: ``-log p_t = log(sum_k exp(s_k)) - s_t``.
 
@@ -44,7 +44,7 @@ def softmax_cross_entropy(*, label_smoothing: float = 0.0, z_loss: float = 0.0) 
     return e, nonnegative(z_loss=z_loss)
 
 
-@rowwise
+@rowwise(convex=lambda params: params["gamma"] == 0)
 def softmax_focal(*, gamma: float = 2.0) -> Constants:
     """Focal loss of rows of scores: ``-(1 - p_t)^gamma log p_t``.
 
@@ -66,7 +66,7 @@ def softmax_focal(*, gamma: float = 2.0) -> Constants:
     return (nonnegative(gamma=gamma),)
 
 
-@rowwise
+@rowwise(convex=lambda params: abs(params["epsilon"]) <= 1)
 def poly1(*, epsilon: float = 1.0) -> Constants:
     """Poly-1 loss: ``-log p_t + epsilon (1 - p_t)``.
 
@@ -88,7 +88,7 @@ def poly1(*, epsilon: float = 1.0) -> Constants:
     return (finite(epsilon=epsilon),)
 
 
-@rowwise
+@rowwise(convex=lambda params: params["q"] == 0)
 def generalized_cross_entropy(*, q: float = 0.7) -> Constants:
     """Generalized cross-entropy: ``(1 - p_t^q) / q``, less moved by wrong labels than the cross-entropy.
 
@@ -114,7 +114,7 @@ def generalized_cross_entropy(*, q: float = 0.7) -> Constants:
     return (exponent,)
 
 
-@rowwise
+@rowwise(convex=False)
 def expectation_l1() -> Constants:
     """Absolute error of the softmax: ``sum_k |p_k - y_k| = 2 (1 - p_t)``.
 
@@ -132,7 +132,7 @@ def expectation_l1() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(convex=False)
 def chebyshev() -> Constants:
     """Largest error of the softmax: ``max_k |p_k - y_k| = 1 - p_t``.
 
@@ -150,7 +150,7 @@ def chebyshev() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise()
 def squared_log() -> Constants:
     """Squared log loss: ``(log p_t)^2``.
 
@@ -168,7 +168,7 @@ def squared_log() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(log_odds=1.0, convex=False)
 def expectation_l2() -> Constants:
     """Squared error of the softmax: ``V = sum_k (p_k - y_k)^2``, the Brier score of many classes; from 0 to 2.
 
@@ -194,7 +194,7 @@ def expectation_l2() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(convex=False)
 def tanimoto() -> Constants:
     """Tanimoto loss of the softmax: ``-<p, y> / (|p|^2 + |y|^2 - <p, y>)``, from -1, of a sure and right row, to 0.
 
@@ -216,7 +216,7 @@ def tanimoto() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(log_odds=2.0)
 def cauchy_schwarz() -> Constants:
     """Cauchy-Schwarz divergence of the softmax: ``-log(<p, y> / (|p| |y|))``, from 0 to inf.
 
@@ -237,7 +237,7 @@ def cauchy_schwarz() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(link="identity", smooth=False, smooth_relative="one_hot_l2")
 def one_hot_l1() -> Constants:
     """Absolute error of the scores against one-hot rows: ``sum_k |s_k - y_k|``.
 
@@ -255,7 +255,7 @@ def one_hot_l1() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(link="identity")
 def one_hot_l2() -> Constants:
     """Squared error of the scores against one-hot rows: ``sum_k (s_k - y_k)^2``.
 
@@ -273,7 +273,7 @@ def one_hot_l2() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(link=None, smooth=False, smooth_relative="one_hot_squared_hinge")
 def one_hot_hinge() -> Constants:
     """Hinge loss of every class against the rest: ``sum_k max(0, 1/2 - (2 y_k - 1) s_k)``.
 
@@ -291,7 +291,7 @@ def one_hot_hinge() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(link=None, hessian="majorize")
 def one_hot_squared_hinge() -> Constants:
     """Squared hinge loss of every class against the rest: ``sum_k max(0, 1/2 - (2 y_k - 1) s_k)^2``.
 
@@ -309,7 +309,7 @@ def one_hot_squared_hinge() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(link=None, hessian="majorize")
 def one_hot_cubed_hinge() -> Constants:
     """Cubed hinge loss of every class against the rest: ``sum_k max(0, 1/2 - (2 y_k - 1) s_k)^3``.
 
@@ -327,7 +327,7 @@ def one_hot_cubed_hinge() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(link=None, smooth=False, smooth_relative="softmax_cross_entropy")
 def multiclass_hinge() -> Constants:
     """Hinge loss against the strongest rival: ``max(0, 1 + max_{k != t} s_k - s_t)``.
 
@@ -347,7 +347,12 @@ def multiclass_hinge() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(
+    link=None,
+    smooth=lambda params: params["p"] == 2,
+    smooth_relative=lambda params: None if params["p"] == 2 else "softmax_cross_entropy",
+    hessian=lambda params: "majorize" if params["p"] == 2 else "unit",
+)
 def multi_margin(*, p: int = 1, margin: float = 1.0) -> Constants:
     """Margin loss against all other classes: ``sum_{k != t} max(0, margin - s_t + s_k)^p / K``.
 
@@ -374,7 +379,13 @@ def multi_margin(*, p: int = 1, margin: float = 1.0) -> Constants:
     return positive(margin=margin), power - 1
 
 
-@rowwise
+@rowwise(
+    takes="probabilities",
+    link="identity",
+    of_scores="softmax_cross_entropy",
+    not_linear=NEEDS_PROBABILITIES,
+    hessian="majorize",
+)
 def cross_entropy(*, base: float | None = None) -> Constants:
     """Cross-entropy of rows of probabilities: ``-sum_k y_k log p_k``, with ``0 log 0 = 0``.
 
@@ -409,7 +420,14 @@ def cross_entropy(*, base: float | None = None) -> Constants:
     return (1 / math.log(number),)
 
 
-@rowwise
+@rowwise(
+    takes="probabilities",
+    labels="distribution",
+    link="identity",
+    of_scores="softmax_cross_entropy",
+    not_linear=NEEDS_PROBABILITIES,
+    hessian="majorize",
+)
 def kl_divergence() -> Constants:
     """Kullback-Leibler divergence of rows of probabilities: ``sum_k y_k log(y_k / p_k)``.
 
@@ -428,7 +446,14 @@ def kl_divergence() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(
+    takes="probabilities",
+    labels="distribution",
+    link="identity",
+    of_scores="softmax_cross_entropy",
+    not_linear=NEEDS_PROBABILITIES,
+    hessian="majorize",
+)
 def js_divergence() -> Constants:
     """Jensen-Shannon divergence of rows of probabilities: ``sum_k (y_k log(y_k/m_k) + p_k log(p_k/m_k)) / 2``.
 
@@ -448,7 +473,15 @@ def js_divergence() -> Constants:
     return ()
 
 
-@rowwise
+@rowwise(
+    takes="probabilities",
+    labels="distribution",
+    link="identity",
+    smooth=False,
+    smooth_relative="js_divergence",
+    of_scores="softmax_cross_entropy",
+    not_linear=NEEDS_PROBABILITIES,
+)
 def tv_distance() -> Constants:
     """Total variation distance of rows of probabilities: ``sum_k |y_k - p_k| / 2``.
 

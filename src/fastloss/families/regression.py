@@ -10,7 +10,7 @@ from fastloss._checks.parameters import fraction, nonnegative, positive, real
 from fastloss.registry import Constants, pointwise
 
 
-@pointwise
+@pointwise()
 def squared_error() -> Constants:
     """Squared error: ``r^2``.
 
@@ -39,7 +39,7 @@ def squared_error() -> Constants:
     return ()
 
 
-@pointwise
+@pointwise()
 def half_squared_error() -> Constants:
     """Half the squared error: ``r^2 / 2``.
 
@@ -59,7 +59,7 @@ def half_squared_error() -> Constants:
     return ()
 
 
-@pointwise
+@pointwise(smooth=False, smooth_relative="pseudo_huber")
 def absolute_error() -> Constants:
     """Absolute error: ``|r|``. Its minimum over a constant is the median.
 
@@ -78,7 +78,7 @@ def absolute_error() -> Constants:
     return ()
 
 
-@pointwise
+@pointwise(hessian="majorize")
 def huber(*, delta: float = 1.0) -> Constants:
     """Huber loss: ``r^2 / 2`` where ``|r| <= delta``, else ``delta (|r| - delta / 2)``.
 
@@ -104,7 +104,11 @@ def huber(*, delta: float = 1.0) -> Constants:
     return (positive(delta=delta),)
 
 
-@pointwise
+@pointwise(
+    smooth=lambda params: params["beta"] > 0,
+    smooth_relative=lambda params: None if params["beta"] > 0 else "pseudo_huber",
+    hessian=lambda params: "majorize" if params["beta"] > 0 else "unit",
+)
 def smooth_l1(*, beta: float = 1.0) -> Constants:
     """Smooth L1 loss: the Huber loss of ``delta = beta``, divided by `beta`.
 
@@ -129,7 +133,7 @@ def smooth_l1(*, beta: float = 1.0) -> Constants:
     return (nonnegative(beta=beta),)
 
 
-@pointwise
+@pointwise(hessian="majorize")
 def pseudo_huber(*, delta: float = 1.0) -> Constants:
     """Pseudo-Huber loss: ``delta^2 (sqrt(1 + (r / delta)^2) - 1)``, smooth everywhere.
 
@@ -154,7 +158,7 @@ def pseudo_huber(*, delta: float = 1.0) -> Constants:
     return (positive(delta=delta),)
 
 
-@pointwise
+@pointwise(hessian="majorize")
 def log_cosh() -> Constants:
     """Logarithm of the hyperbolic cosine: ``log(cosh(r))``.
 
@@ -175,7 +179,7 @@ def log_cosh() -> Constants:
     return ()
 
 
-@pointwise
+@pointwise(smooth=False, smooth_relative="expectile")
 def pinball(*, quantile: float = 0.5) -> Constants:
     """Pinball (quantile) loss: ``max(q u, (q - 1) u)`` with ``u = y_true - y_pred`` and q the quantile.
 
@@ -200,7 +204,7 @@ def pinball(*, quantile: float = 0.5) -> Constants:
     return q, 1 - q
 
 
-@pointwise
+@pointwise()
 def expectile(*, level: float = 0.5) -> Constants:
     """Expectile loss: ``w r^2 / 2`` with ``w = level`` where ``y_true >= y_pred``, else ``1 - level``.
 
@@ -226,7 +230,7 @@ def expectile(*, level: float = 0.5) -> Constants:
     return t, 1 - t
 
 
-@pointwise
+@pointwise(smooth=False, smooth_relative="squared_epsilon_insensitive")
 def epsilon_insensitive(*, epsilon: float = 0.1) -> Constants:
     """Epsilon-insensitive loss: ``max(|r| - epsilon, 0)``.
 
@@ -250,7 +254,7 @@ def epsilon_insensitive(*, epsilon: float = 0.1) -> Constants:
     return (nonnegative(epsilon=epsilon),)
 
 
-@pointwise
+@pointwise(hessian=lambda params: "majorize" if params["epsilon"] > 0 else "exact")
 def squared_epsilon_insensitive(*, epsilon: float = 0.1) -> Constants:
     """Squared epsilon-insensitive loss: ``max(|r| - epsilon, 0)^2``.
 
@@ -275,7 +279,7 @@ def squared_epsilon_insensitive(*, epsilon: float = 0.1) -> Constants:
     return (nonnegative(epsilon=epsilon),)
 
 
-@pointwise
+@pointwise(labels="above_minus_one", convex=False)
 def squared_log_error() -> Constants:
     """Squared logarithmic error: ``d^2`` with ``d = log1p(y_pred) - log1p(y_true)``.
 
@@ -296,7 +300,7 @@ def squared_log_error() -> Constants:
     return ()
 
 
-@pointwise
+@pointwise(smooth=False, smooth_relative="pseudo_huber")
 def absolute_percentage_error(*, epsilon: float | None = None) -> Constants:
     """Absolute error relative to the target: ``|r| / max(|y_true|, epsilon)``; a fraction, not percent.
 
@@ -321,7 +325,7 @@ def absolute_percentage_error(*, epsilon: float | None = None) -> Constants:
     return (positive(epsilon=np.finfo(np.float64).eps if epsilon is None else epsilon),)
 
 
-@pointwise
+@pointwise(hessian="majorize")
 def fair(*, c: float = 1.0) -> Constants:
     """Fair loss: ``c^2 (x - log1p(x))`` with ``x = |r| / c``.
 
@@ -345,7 +349,7 @@ def fair(*, c: float = 1.0) -> Constants:
     return (positive(c=c),)
 
 
-@pointwise
+@pointwise(convex=False)
 def cauchy(*, c: float = 1.0) -> Constants:
     """Cauchy (Lorentzian) loss: ``c^2 / 2 log1p((r / c)^2)``. Not convex.
 
@@ -370,7 +374,7 @@ def cauchy(*, c: float = 1.0) -> Constants:
     return (positive(c=c),)
 
 
-@pointwise
+@pointwise(convex=False)
 def welsch(*, c: float = 1.0) -> Constants:
     """Welsch (Leclerc) loss: ``c^2 / 2 (1 - exp(-(r / c)^2))``. Not convex, bounded by ``c^2 / 2``.
 
@@ -395,7 +399,7 @@ def welsch(*, c: float = 1.0) -> Constants:
     return (positive(c=c),)
 
 
-@pointwise
+@pointwise(convex=False)
 def geman_mcclure(*, c: float = 1.0) -> Constants:
     """Geman-McClure loss: ``r^2 / 2 / (1 + (r / c)^2)``. Not convex, bounded by ``c^2 / 2``.
 
@@ -420,7 +424,7 @@ def geman_mcclure(*, c: float = 1.0) -> Constants:
     return (positive(c=c),)
 
 
-@pointwise
+@pointwise(convex=False)
 def tukey_biweight(*, c: float = 4.685) -> Constants:
     """Tukey's biweight: ``c^2 / 6 (1 - (1 - (r / c)^2)^3)`` within ``|r| <= c``, else ``c^2 / 6``.
 
@@ -447,7 +451,10 @@ def tukey_biweight(*, c: float = 4.685) -> Constants:
     return (positive(c=c),)
 
 
-@pointwise
+@pointwise(
+    convex=lambda params: params["alpha"] >= 1,
+    hessian=lambda params: "exact" if params["alpha"] >= 2 else "majorize",
+)
 def barron(*, alpha: float = 1.0, c: float = 1.0) -> Constants:
     """Barron's general robust loss: ``b / alpha ((x^2 / b + 1)^(alpha / 2) - 1)``.
 

@@ -98,7 +98,7 @@ class Training:
         if outcome == "diverged":
             self.history.stopped = "diverged"
             self._write_down(seen, np.nan, began)
-            raise DivergenceError(_advice(descent.steps, descent.odd, seen.lr), self.history)
+            raise DivergenceError(_advice(descent.steps, descent.nonfinite, seen.lr), self.history)
         seen.loss += descent.loss
         seen.weight += piece.weight_sum
         if seen.weight > 0:
@@ -110,7 +110,7 @@ class Training:
         history.loss.append(loss)
         history.grad_norm.append(seen.norm)
         history.largest_grad.append(seen.largest)
-        history.nonfinite.append(self.descent.odd)
+        history.nonfinite.append(self.descent.nonfinite)
         history.seconds.append(time.perf_counter() - began)
         self.report(len(history.loss), 0, loss)
 
@@ -126,7 +126,7 @@ class _Seen:
     lr: float = 0.0
 
 
-def _advice(step: int, odd: int, lr: float) -> str:
+def _advice(step: int, nonfinite: int, lr: float) -> str:
     advice = (
         f"lr was {lr:.3g}: lower it, scale the columns of X, pass clip_norm=, or look for inf and NaN in X and y"
         if step
@@ -134,7 +134,7 @@ def _advice(step: int, odd: int, lr: float) -> str:
     )
     return (
         f"step {step} would have led to a loss, gradient or parameters that are not finite "
-        f"({odd} numbers), and was not taken; {advice}"
+        f"({nonfinite} numbers), and was not taken; {advice}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What this fastloss is and runs on."""
+"""What this fastloss is, what it runs on, and how much memory of results it keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal, overload
 
 import numpy as np
 
-from fastloss import _core
+from fastloss._core import level, num_threads, openmp, supported_levels
+from fastloss._core import set_kept_memory as set_kept_bytes
 from fastloss._version import __version__
 
 
@@ -42,10 +43,10 @@ def show_config(mode: str = "stdout") -> dict[str, str] | None:
     """
     config = {
         "version": __version__,
-        "simd": _core.level(),
-        "simd supported": ", ".join(_core.supported_levels()),
-        "openmp": _core.openmp() if _core.openmp() != "none" else "none (built without OpenMP: one thread)",
-        "threads": str(_core.num_threads()),
+        "simd": level(),
+        "simd supported": ", ".join(supported_levels()),
+        "openmp": openmp() if openmp() != "none" else "none (built without OpenMP: one thread)",
+        "threads": str(num_threads()),
         "numpy": np.__version__,
     }
     if not isinstance(mode, str) or mode not in ("stdout", "dicts"):
@@ -96,4 +97,4 @@ def set_kept_memory(n: int) -> int:
         raise TypeError(f"n must be an integer, got {n!r}") from None
     if not 0 <= count <= sys.maxsize:
         raise ValueError(f"n must be a number of bytes >= 0, got {n!r}")
-    return _core.set_kept_memory(count)
+    return set_kept_bytes(count)

@@ -15,9 +15,9 @@ _chosen = CHOICES & set(os.environ)
 if not _chosen:
     os.environ.update(WAIT)
 try:
-    from fastloss import _core
+    from fastloss._core import num_threads
 
-    _core.num_threads()  # libomp reads its environment at the first call
+    num_threads()  # libomp reads its environment at the first call
 finally:
     if not _chosen:
         for name in WAIT:

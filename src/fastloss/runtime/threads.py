@@ -7,7 +7,9 @@ import os
 import threading
 from types import TracebackType
 
-from fastloss import _core
+from fastloss._core import num_threads, set_cpu_limit, set_thread_limit, thread_limit
+from fastloss._core import set_num_threads as set_threads_of_process
+from fastloss.runtime.cgroups import cgroup_cpus
 
 
 def _count(name: str, n: int) -> int:
@@ -49,7 +51,7 @@ def set_num_threads(n: int) -> None:
     1
     >>> fl.set_num_threads(before)
     """
-    _core.set_num_threads(_count("n", n))
+    set_threads_of_process(_count("n", n))
 
 
 def get_num_threads() -> int:
@@ -66,7 +68,7 @@ def get_num_threads() -> int:
     >>> fl.get_num_threads() >= 1
     True
     """
-    return _core.num_threads()
+    return num_threads()
 
 
 class threads:  # noqa: N801 - used like a function
@@ -95,52 +97,20 @@ class threads:  # noqa: N801 - used like a function
         self._local = threading.local()  # one object may serve several threads
 
     def __enter__(self) -> threads:
-        self._local.before = [*getattr(self._local, "before", []), _core.thread_limit()]
-        _core.set_thread_limit(self._n)
+        self._local.before = [*getattr(self._local, "before", []), thread_limit()]
+        set_thread_limit(self._n)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _core.set_thread_limit(self._local.before.pop())
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:  # a group may have any name
-            return file.read()
-    except (OSError, ValueError):
-        return ""
-
-
-def cgroup_cpus(proc: str = "/proc", sys: str = "/sys") -> int | None:
-    """Return how many CPUs the process's control groups grant (as to a container), rounded up; None: all."""
-    grants = []
-    for line in _read(f"{proc}/self/cgroup").splitlines():
-        _, controllers, group = [*line.split(":", 2), "", "", ""][:3]
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        while True:  # a limit of any group above holds as well
-            folder = f"{sys}/fs/cgroup{'/cpu' if controllers else ''}{group.rstrip('/')}"
-            if controllers:
-                quota = [
-                    _read(f"{folder}/cpu.cfs_quota_us").strip(),
-                    _read(f"{folder}/cpu.cfs_period_us").strip(),
-                ]
-            else:
-                quota = _read(f"{folder}/cpu.max").split()
-            if len(quota) == 2 and all(part.isdecimal() for part in quota) and int(quota[1]):
-                grants.append(max(1, -(-int(quota[0]) // int(quota[1]))))
-            if group in ("/", ""):
-                break
-            group = os.path.dirname(group)
-    return min(grants, default=None)
+        set_thread_limit(self._local.before.pop())
 
 
 def from_environment() -> None:
     """Apply FASTLOSS_NUM_THREADS and, unless OMP_NUM_THREADS says it all, the limits of CPUs; once, at import."""
     if not os.environ.get("OMP_NUM_THREADS"):
-        _core.set_cpu_limit(cgroup_cpus() or 1024)
+        set_cpu_limit(cgroup_cpus() or 1024)
     value = os.environ.get("FASTLOSS_NUM_THREADS", "")
     if value:
         try:

@@ -1,0 +1,23 @@
+/* The weights that are not there, and the lanes that are not there. */
+#include "drivers/operands.h"
+
+#include <string.h>
+
+#define SIXTEEN(x) x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x
+#define SIXTY_FOUR(x) SIXTEEN(x), SIXTEEN(x), SIXTEEN(x), SIXTEEN(x)
+static const _Alignas(64) float ones_f32[FL_MOST_ONES + FL_LANES] = { SIXTY_FOUR(1) };
+static const _Alignas(64) double ones_f64[FL_MOST_ONES + FL_LANES] = { SIXTY_FOUR(1) };
+
+const void *fl_ones(int real_bytes, ptrdiff_t n)
+{
+    return real_bytes == 8 ? (const void *)(ones_f64 + FL_MOST_ONES - n)
+                           : (const void *)(ones_f32 + FL_MOST_ONES - n);
+}
+
+void fl_fill_up(int real_bytes, void *reals, ptrdiff_t n, ptrdiff_t whole)
+{
+    const size_t size = (size_t)real_bytes;
+    char *last = (char *)reals + (n - 1) * real_bytes, *to = last;
+    for (ptrdiff_t k = n; k < whole; k++)
+        memcpy(to += size, last, size);
+}

@@ -1,0 +1,366 @@
+/* Calls on rows of scores: arrays of any layout, cut into the tiles that a row kernel sees. */
+#include "api/levels.h"
+#include "api/rows.h"
+#include "api/threads.h"
+#include "drivers/operands.h"
+#include "drivers/pack.h"
+#include "threads/team.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+enum {
+    /* Up to so many classes strips go across rows, above it along them. */
+    FEW_CLASSES = 100,
+    /* Elements of a block, about, for few classes; and of a tile for many, which its last sweep should find
+     * in the second level of cache. */
+    BLOCK = 4096,
+    TILE = 16384,
+};
+
+typedef enum { SCORES, LABELS, GRAD, HESS, MATRICES, INPUTS = GRAD } matrix;
+
+/* How the threads see a call: `direct` are the matrices that kernels can read and write where they are. */
+typedef struct {
+    const fl_row_call *call;
+    const fl_row_table *kernels;
+    const fl_array *matrix[MATRICES];
+    fl_shape rows; /* the shape without the classes */
+    int used[MATRICES], direct[MATRICES];
+    ptrdiff_t class_stride[MATRICES];
+    int across;
+    ptrdiff_t per_block, per_tile; /* rows */
+    char *class_weight;
+    atomic_ptrdiff_t correct;
+} row_job;
+
+/* ---- where rows lie ---------------------------------------------------------------------------- */
+
+static int is_direct(const fl_row_call *call, const fl_array *a)
+{
+    const ptrdiff_t size = call->real_bytes;
+    if (!fl_is_real(call->real_bytes, a))
+        return 0;
+    for (int d = 0; a->strides && d < call->shape.ndim; d++)
+        if (a->strides[d] % size)
+            return 0;
+    return 1;
+}
+
+/* From a row on: its address, and how many rows (itself included) follow at equal steps. */
+typedef struct {
+    char *at;
+    ptrdiff_t step, run;
+} place;
+
+static place locate(const fl_row_call *call, const fl_array *a, ptrdiff_t row)
+{
+    const int axes = call->shape.ndim - 1;
+    const ptrdiff_t *length = call->shape.length, *strides = a->strides;
+    if (!strides) {
+        const ptrdiff_t step = call->classes * fl_item_size(a->type);
+        return (place){ a->data + row * step, step, call->rows - row };
+    }
+    char *at = a->data;
+    const ptrdiff_t step = axes ? strides[axes - 1] : 0;
+    ptrdiff_t inner = 1, before = 0; /* rows of the last axes, as far as these are one in memory */
+    for (int d = axes - 1, together = 1; d >= 0; d--) {
+        const ptrdiff_t i = row % length[d];
+        row /= length[d];
+        at += i * strides[d];
+        together &= strides[d] == inner * step;
+        before += together ? i * inner : 0;
+        inner *= together ? length[d] : 1;
+    }
+    return (place){ at, step, inner - before };
+}
+
+/* ---- tiles of FL_LANES rows -------------------------------------------------------------------- */
+
+/* The rows of a matrix in lanes: in place where they already lie side by side, else a copy in `tile`. */
+static fl_rows lanes_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n, char *tile, char *packed)
+{
+    const fl_row_call *call = job->call;
+    const fl_array *a = job->matrix[m];
+    const ptrdiff_t size = call->real_bytes, classes = call->classes, stride = job->class_stride[m];
+    const fl_rows copy = { tile, FL_LANES, FL_LANES * classes };
+    const place p = locate(call, a, row);
+    if (job->direct[m] && p.run >= n) {
+        if (p.step == size && n % FL_LANES == 0)
+            return (fl_rows){ p.at, stride / size, FL_LANES };
+        if (m < INPUTS)
+            job->kernels->gather(p.at, p.step, stride, n, classes, tile);
+        return copy;
+    }
+    if (m < INPUTS) {
+        fl_pack(&call->shape, (int)size, a, row * classes, n * classes, packed);
+        job->kernels->gather(packed, classes * size, size, n, classes, tile);
+    }
+    return copy;
+}
+
+static void lanes_back(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n, char *tile, char *packed)
+{
+    const fl_row_call *call = job->call;
+    const fl_array *a = job->matrix[m];
+    const ptrdiff_t size = call->real_bytes, classes = call->classes;
+    const place p = locate(call, a, row);
+    if (job->direct[m] && p.run >= n) {
+        job->kernels->scatter(p.at, p.step, job->class_stride[m], n, classes, tile);
+        return;
+    }
+    job->kernels->scatter(packed, classes * size, size, n, classes, tile);
+    fl_unpack(&call->shape, (int)size, a, row * classes, n * classes, packed);
+}
+
+/* The rows of a matrix one after the other: in place where their classes lie side by side. */
+static fl_rows rows_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n, char *packed)
+{
+    const fl_row_call *call = job->call;
+    const fl_array *a = job->matrix[m];
+    const ptrdiff_t size = call->real_bytes, classes = call->classes;
+    const place p = locate(call, a, row);
+    if (job->direct[m] && job->class_stride[m] == size && p.run >= n)
+        return (fl_rows){ p.at, FL_LANES, p.step / size };
+    if (m < INPUTS)
+        fl_pack(&call->shape, (int)size, a, row * classes, n * classes, packed);
+    return (fl_rows){ packed, FL_LANES, classes };
+}
+
+/* ---- blocks ------------------------------------------------------------------------------------ */
+
+/* What there is one of per row. */
+typedef struct {
+    int32_t label[FL_TILE_ROWS];
+    const void *weight;
+    _Alignas(64) char weights[FL_TILE_ROWS * sizeof(double)], value[FL_TILE_ROWS * sizeof(double)],
+        lse[FL_TILE_ROWS * sizeof(double)];
+} margin;
+
+static int is_absent(const fl_row_call *call, const margin *m, ptrdiff_t i)
+{
+    return call->real_bytes == 8 ? ((const double *)m->weight)[i] == 0 : ((const float *)m->weight)[i] == 0;
+}
+
+static int read_margin(const row_job *job, ptrdiff_t row, ptrdiff_t n, margin *m)
+{
+    const fl_row_call *call = job->call;
+    const int size = call->real_bytes;
+    const uint64_t classes = call->classes;
+    int strange = 0;
+
+    m->weight = fl_ones(size, FL_TILE_ROWS);
+    if (call->weight.data) {
+        memset(m->weights, 0, sizeof m->weights);
+        fl_pack(&job->rows, size, &call->weight, row, n, m->weights);
+        m->weight = m->weights;
+    }
+    for (ptrdiff_t i = call->given ? 0 : n; i < FL_TILE_ROWS; i++)
+        m->label[i] = -1;
+    if (call->given)
+        return 0;
+    if (call->labels.type == FL_I64 && !call->labels.strides && (uintptr_t)call->labels.data % 8 == 0) {
+        const uint64_t *label = (const uint64_t *)call->labels.data + row; /* -1 is beyond all classes */
+        const uint32_t limit = (uint32_t)classes;
+        uint32_t high = 0, beyond = 0; /* by halves, which SSE2 compares */
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const uint32_t low = (uint32_t)label[i];
+            m->label[i] = (int32_t)low;
+            high |= (uint32_t)(label[i] >> 32);
+            beyond |= low >= limit;
+        }
+        for (ptrdiff_t i = 0; (high | beyond) && i < n; i++)
+            strange |= m->label[i] = label[i] < classes ? (int32_t)label[i] : -1;
+    } else {
+        double label[FL_TILE_ROWS];
+        fl_pack(&job->rows, 8, &call->labels, row, n, label);
+        for (ptrdiff_t i = 0; i < n; i++) {
+            m->label[i] = label[i] >= 0 && label[i] < (double)classes ? (int32_t)label[i] : -1;
+            strange |= m->label[i];
+        }
+    }
+    for (ptrdiff_t i = 0; strange < 0 && i < n; i++)
+        if (m->label[i] < 0 && !is_absent(call, m, i))
+            return FL_VIOLATED;
+    return 0;
+}
+
+static void write_margin(const row_job *job, const fl_array *a, ptrdiff_t row, ptrdiff_t n,
+                         const char *values)
+{
+    if (a->data)
+        fl_unpack(&job->rows, job->call->real_bytes, a, row, n, values);
+}
+
+/* The rows that are missing in the last strip: copies of the last row. */
+static void fill_up(char *tile, ptrdiff_t n, ptrdiff_t classes, ptrdiff_t size)
+{
+    const ptrdiff_t there = n % FL_LANES;
+    char *group = tile + n / FL_LANES * FL_LANES * classes * size;
+    for (ptrdiff_t k = 0; there && k < classes; k++, group += FL_LANES * size)
+        for (ptrdiff_t l = there; l < FL_LANES; l++)
+            memcpy(group + l * size, group + (there - 1) * size, size);
+}
+
+static int run_tile(const row_job *job, ptrdiff_t row, ptrdiff_t n, char *memory, double *sum, int *correct)
+{
+    const fl_row_call *call = job->call;
+    const ptrdiff_t size = call->real_bytes, tile_bytes = job->per_tile * call->classes * size;
+    char *tiles[MATRICES], *packed = memory + MATRICES * tile_bytes;
+    fl_rows view[MATRICES];
+    margin m;
+    int status = read_margin(job, row, n, &m);
+
+    for (int i = 0; i < MATRICES; i++) {
+        tiles[i] = memory + i * tile_bytes;
+        view[i] = !job->used[i] ? (fl_rows){ NULL, 0, 0 }
+                  : job->across ? lanes_of(job, i, row, n, tiles[i], packed)
+                                : rows_of(job, i, row, n, tiles[i]);
+        if (i < INPUTS && job->across && view[i].data == tiles[i])
+            fill_up(tiles[i], n, call->classes, size);
+    }
+    const fl_tile tile = { .across = job->across,
+                           .valued = !call->hess.data || call->value.data,
+                           .rows = n,
+                           .classes = call->classes,
+                           .scores = view[SCORES],
+                           .labels = view[LABELS],
+                           .class_weight = { job->class_weight, FL_LANES, 0 },
+                           .grad = view[GRAD],
+                           .hess = view[HESS],
+                           .label = m.label,
+                           .weight = m.weight,
+                           .value = m.value,
+                           .lse = call->lse.data ? m.lse : NULL,
+                           .correct = correct,
+                           .constants = call->constants,
+                           .context = call->context,
+                           .scale = call->scale,
+                           .sum = sum };
+    status |= call->kernel(&tile) ? FL_VIOLATED : 0;
+    for (int i = INPUTS; i < MATRICES; i++)
+        if (view[i].data == tiles[i] && job->across)
+            lanes_back(job, i, row, n, tiles[i], packed);
+        else if (view[i].data == tiles[i])
+            fl_unpack(&call->shape, (int)size, job->matrix[i], row * call->classes, n * call->classes,
+                      tiles[i]);
+    write_margin(job, &call->value, row, n, m.value);
+    write_margin(job, &call->lse, row, n, m.lse);
+    return status;
+}
+
+static int run_block(const void *job_of_rows, ptrdiff_t block, fl_workspace *workspace, fl_total *sum)
+{
+    row_job *job = (row_job *)job_of_rows;
+    const ptrdiff_t start = block * job->per_block, rest = job->call->rows - start;
+    const ptrdiff_t end = start + (rest < job->per_block ? rest : job->per_block);
+    int status = 0;
+    ptrdiff_t correct = 0;
+
+    *sum = (fl_total){ 0, 0 };
+    for (ptrdiff_t row = start; row < end; row += job->per_tile) {
+        const ptrdiff_t left = end - row;
+        int hits;
+        double x;
+        status |=
+            run_tile(job, row, left < job->per_tile ? left : job->per_tile, workspace->memory, &x, &hits);
+        *sum = fl_total_add(*sum, (fl_total){ x, 0 });
+        correct += hits;
+    }
+    atomic_fetch_add_explicit(&job->correct, correct, memory_order_relaxed);
+    return status;
+}
+
+/* ---- a call ------------------------------------------------------------------------------------ */
+
+static void prepare(row_job *job, const fl_row_call *call)
+{
+    job->call = call;
+    job->kernels = fl_kernels(call->real_bytes)->rows;
+    job->rows = (fl_shape){ call->shape.ndim - 1, call->shape.length };
+    job->matrix[SCORES] = &call->scores;
+    job->matrix[LABELS] = &call->labels;
+    job->matrix[GRAD] = &call->grad;
+    job->matrix[HESS] = &call->hess;
+    for (int i = 0; i < MATRICES; i++) {
+        const fl_array *a = job->matrix[i];
+        job->used[i] = a->data && (i != LABELS || call->given);
+        job->direct[i] = job->used[i] && is_direct(call, a);
+        job->class_stride[i] = !job->used[i] ? 0
+                               : a->strides  ? a->strides[call->shape.ndim - 1]
+                                             : fl_item_size(a->type);
+    }
+    job->across = call->classes <= FEW_CLASSES;
+    job->per_tile = job->across || call->classes * FL_TILE_ROWS < TILE ? FL_TILE_ROWS : TILE / call->classes;
+    if (job->per_tile < 1)
+        job->per_tile = 1;
+    job->per_block = job->per_tile;
+    while (job->per_block * call->classes < BLOCK)
+        job->per_block *= 2;
+    atomic_init(&job->correct, 0);
+}
+
+static void fill_class_weight(const row_job *job)
+{
+    const fl_row_call *call = job->call;
+    const ptrdiff_t copies = job->across ? FL_LANES : 1;
+    for (ptrdiff_t i = 0; call->given && i < call->classes * copies; i++) {
+        const double w = call->class_weight ? call->class_weight[i / copies] : 1;
+        if (call->real_bytes == 8)
+            ((double *)job->class_weight)[i] = w;
+        else
+            ((float *)job->class_weight)[i] = (float)w;
+    }
+}
+
+int fl_run_rows(const fl_row_call *call, double *sum, ptrdiff_t *correct)
+{
+    row_job job;
+    *sum = 0;
+    *correct = 0;
+    if (!call->rows)
+        return 0;
+    prepare(&job, call);
+    const ptrdiff_t blocks = (call->rows + job.per_block - 1) / job.per_block;
+    const int few = call->classes > BLOCK ? 2 : 8;
+    const ptrdiff_t workers = blocks < few ? 1 : fl_clip(fl_num_threads(), 1, FL_MAX_WORKERS);
+    const size_t tiles = job.across ? MATRICES + 1 : MATRICES;
+    const size_t weights = call->given ? (size_t)call->classes * FL_LANES * call->real_bytes : 0;
+    fl_arena arena;
+    if (!fl_open_arena(&arena, weights, tiles * job.per_tile * call->classes * call->real_bytes, workers, 0))
+        return FL_NO_MEMORY;
+    job.class_weight = call->given ? arena.shared : NULL;
+    fill_class_weight(&job);
+    const fl_job work = { .call = &job,
+                          .blocks = blocks,
+                          .few = few,
+                          .workers = arena.workers,
+                          .arena = &arena,
+                          .run = run_block,
+                          .interrupted = call->interrupted };
+    const int status = fl_run_job(&work, sum);
+    fl_close_arena(&arena);
+    *correct = atomic_load(&job.correct);
+    return status;
+}
+
+ptrdiff_t fl_first_bad_label(const fl_row_call *call)
+{
+    row_job job;
+    prepare(&job, call);
+    fl_watch watch = fl_watch_start();
+    for (ptrdiff_t row = 0; row < call->rows; row += FL_TILE_ROWS) {
+        const ptrdiff_t rest = call->rows - row;
+        if (fl_watch_interrupted(&watch, call->interrupted))
+            break;
+        margin m;
+        if (!read_margin(&job, row, rest < FL_TILE_ROWS ? rest : FL_TILE_ROWS, &m))
+            continue;
+        while (!read_margin(&job, row, 1, &m))
+            row++;
+        return row;
+    }
+    return -1;
+}

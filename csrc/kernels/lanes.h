@@ -1,0 +1,42 @@
+/* Sums in sixteen lanes, whatever the vector width and dtype: so every level adds in the same order. */
+#ifndef FL_LANES_H
+#define FL_LANES_H
+
+#include "api/kernel.h"
+#include "kernels/pair.h"
+
+static FL_INLINE double fl_add_lanes(const double *x)
+{
+    return (((x[0] + x[8]) + (x[4] + x[12])) + ((x[2] + x[10]) + (x[6] + x[14]))) +
+           (((x[1] + x[9]) + (x[5] + x[13])) + ((x[3] + x[11]) + (x[7] + x[15])));
+}
+
+/* A sum by lane. Doubles add up floats without a loss that counts; those of float64 have beside them what
+ * each addition lost, or equal terms would lose alike: 17 ULP in a block of 0.1. */
+typedef struct {
+    double sum[FL_LANES], low[FL_LANES]; /* low: float64 alone */
+} lane_sums;
+
+static FL_INLINE void fl_lane_add(lane_sums *s, int l, pair x)
+{
+#if FL_BITS == 32
+    s->sum[l] += (double)x.hi + (double)x.lo;
+#else
+    const double sum = s->sum[l] + x.hi;
+    s->low[l] += fl_sum_error(s->sum[l], x.hi, sum) + x.lo;
+    s->sum[l] = sum;
+#endif
+}
+
+static FL_INLINE double fl_all_lanes(const lane_sums *s)
+{
+    const double sum = fl_add_lanes(s->sum);
+#if FL_BITS == 64
+    const double both = sum + fl_add_lanes(s->low);
+    return both == both ? both : sum; /* low is NaN where the sum is infinite */
+#else
+    return sum;
+#endif
+}
+
+#endif
