@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from descent import fit, line, problem, reference
+from linear_models import fit, line, problem, reference
 from processes import run
 
 import fastloss as fl

@@ -11,9 +11,9 @@ from itertools import chain
 import elementary
 import numpy as np
 import pytest
+from documents import ROOT
 from elementary import FUNCTIONS, evaluate
 from mpmath import mp
-from paths import ROOT
 
 import fastloss as fl
 from fastloss import _core

@@ -21,8 +21,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from documents import ROOT, TESTS
 from mpmath import mp, mpf
-from paths import ROOT, TESTS
 
 from fastloss import _core
 
