@@ -293,11 +293,11 @@ def reasons_to_refuse(name, params, method, reduction, y, p, w, out_is_wrong):
         found.append("y_true has .* and y_pred has ")
     if out_is_wrong:
         found.append(r"\bout\b")
-    if found:
-        return found, None
     shape = y.values.shape or p.values.shape
     if reduction == "mean" and 0 in shape:
-        return ["y_true and y_pred are empty"], None
+        found.append("y_true and y_pred are empty")
+    if found:
+        return found, None
     real, _ = working_dtypes(y, p)
     with np.errstate(all="ignore"):
         ys, ps = (np.broadcast_to(a.values, shape).ravel().astype(real) for a in (y, p))
