@@ -14,6 +14,7 @@ import pytest
 from documents import ROOT
 from elementary import FUNCTIONS, evaluate
 from mpmath import mp
+from sweeps import every
 
 import fastloss as fl
 from fastloss import _core
@@ -27,11 +28,12 @@ def functions():
         pytest.skip(elementary.module())
 
 
+@every(20)
 @pytest.mark.usefixtures("functions")
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_largest_error(name, dtype):
+def test_largest_error(name, dtype, every):
     """Of the points where reductions and ranges end, and 20000 random ones."""
-    for level, (error, where) in elementary.measure(name, dtype, 20_000).items():
+    for level, (error, where) in elementary.measure(name, dtype, 20_000, every).items():
         assert error <= 1, f"{level}: {where}"
 
 
@@ -127,7 +129,9 @@ expected = modes()
 assert all(expected)
 with ThreadPoolExecutor(4) as pool:  # threads from before the import, too
     assert all(found == expected for found in pool.map(lambda i: modes(), range(16)))
-    import fastloss as fl
+    from sweeps import every
+
+import fastloss as fl
     assert modes() == expected
     for threads in (1, 4):
         with fl.threads(threads):
