@@ -41,7 +41,7 @@ def by_fastloss(loss: str, method: str, y: Array, p: Array, threads: int) -> Ent
 
 
 def overwriting(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
-    """The same without the time in which the system hands out memory."""
+    """The same with out=, so that no time goes into getting memory from the system."""
     entry, out = by_fastloss(loss, method, y, p, threads), np.empty_like(p)
     return entry._replace(function=partial(entry.function, out=out))
 
@@ -63,7 +63,7 @@ def _focal_grad(y: Array, p: Array) -> Array:
     return -sign * q**2 * (2 * (1 - q) * _softplus(-sign * p) + q)
 
 
-NUMPY: dict[str, tuple[Function, Function]] = {  # value and derivative of each element
+NUMPY: dict[str, tuple[Function, Function]] = {  # the value and the derivative of each element
     "squared_error": (lambda y, p: (p - y) ** 2, lambda y, p: 2 * (p - y)),
     "absolute_error": (lambda y, p: np.abs(p - y), lambda y, p: np.sign(p - y)),
     "huber": (
@@ -119,7 +119,7 @@ def _linear_value_and_grad(y: Array, layer: tuple[Array, Array]) -> tuple[Any, .
     return value, g @ w, g.T @ x
 
 
-NUMPY_ROWS: dict[tuple[str, str], Function] = {  # the whole of what the method returns
+NUMPY_ROWS: dict[tuple[str, str], Function] = {  # what the method returns, all of it
     ("softmax_cross_entropy", "value_and_grad"): _softmax_value_and_grad,
     ("softmax_cross_entropy", "grad_and_hess"): _softmax_grad_and_hess,
     ("linear_cross_entropy", "value_and_grad"): _linear_value_and_grad,
@@ -165,7 +165,7 @@ def by_sklearn(loss: str, method: str, y: Array, p: Array, threads: int) -> Entr
     methods = {"value": "loss", "value_and_grad": "loss_gradient", "grad_and_hess": "gradient_hessian"}
     function = getattr(make(), methods[method])
 
-    # It returns the losses of the elements: the mean is left out of its time, in its favour.
+    # It returns the losses of the elements. Their mean is not timed, in favour of scikit-learn.
     def unpack(result: Any) -> tuple[Any, ...]:
         if method == "value":
             return (scale * result.mean(),)
@@ -173,7 +173,7 @@ def by_sklearn(loss: str, method: str, y: Array, p: Array, threads: int) -> Entr
             return tuple(scale * part / y.size for part in result)
         return scale * result[0].mean(), scale * result[1] / y.size
 
-    # Classes, too, are floats there.
+    # scikit-learn takes classes as floats, too.
     return Entry(lambda y, p: function(y, p, n_threads=threads), y.astype(p.dtype, copy=False), p, unpack)
 
 
@@ -211,7 +211,7 @@ def by_torch(loss: str, method: str, y: Array, p: Any, threads: int) -> Entry | 
         "softmax_cross_entropy": F.cross_entropy,
         "linear_cross_entropy": lambda layer, y: F.cross_entropy(F.linear(*layer), y),
     }
-    if hasattr(F, "linear_cross_entropy"):  # by parts, which the defaults do not choose
+    if hasattr(F, "linear_cross_entropy"):  # computed in chunks, which is not the default
         by_parts = {"options": torch.nn.LinearCrossEntropyOptions()}
         values["F.linear_cross_entropy"] = lambda layer, y: F.linear_cross_entropy(*layer, y, **by_parts)
     if loss not in values:
@@ -325,7 +325,7 @@ def check(entries: dict[str, Entry], dtype: str) -> None:
     results = {name: entry.unpack(entry.function(entry.y, entry.p)) for name, entry in entries.items()}
     for name, result in results.items():
         for i, (ours, theirs) in enumerate(zip(results["fastloss"], result, strict=name != "NumPy")):
-            # Summed, since at a kink each library chooses another subgradient.
+            # Errors are summed, since each library may choose another subgradient at a kink.
             error = np.sum(np.abs(ours - theirs)) / np.sum(np.abs(ours))
             if not error <= tolerance:
                 raise DisagreementError(

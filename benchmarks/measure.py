@@ -18,9 +18,9 @@ from contestants import Array, Entry
 
 Samples = dict[str, list[float]]
 
-# After a parallel region the threads of OpenMP, and of OpenBLAS, wait actively for the next one: up to this long
-# they would take the processor from the next contestant, which has threads of its own. OpenBLAS's do so for 2^26
-# ticks of the clock and more: after a pause of 0.04 s a call of 15.6 ms still took 21.
+# After a parallel region the threads of OpenMP and OpenBLAS spin until the next one, and would take the processor from
+# the next contestant, which has threads of its own. So each waits for this many seconds first. The threads of OpenBLAS
+# spin for 2^26 ticks of the clock and more: after a pause of 0.04 s, a call of 15.6 ms still took 21.
 SETTLE = 0.1
 
 
@@ -43,7 +43,7 @@ def interleave(entries: dict[str, Entry], rounds: int, seconds: float) -> Sample
 
 
 def calls_for(timer: Timer, seconds: float) -> int:
-    """The number of calls that last some `seconds`."""
+    """Return the number of calls that last about `seconds`."""
     number = 1
     while (lasted := timer.timeit(number)) < seconds / 10:
         number *= 10
@@ -51,12 +51,12 @@ def calls_for(timer: Timer, seconds: float) -> int:
 
 
 def times_as_fast(samples: Samples, ours: str, theirs: str) -> float:
-    """The median over the rounds, each of which compares under the same load of the machine."""
+    """Return the median ratio over the rounds, since within a round the machine is equally busy for all."""
     return median(b / a for a, b in zip(samples[ours], samples[theirs], strict=True))
 
 
 def readers(y: Array, p: Array, threads: int) -> dict[str, Entry]:
-    """Ways to read both arrays once, doing as little as possible: the fastest is the limit of every value."""
+    """Return functions that read both arrays once and do little else: the fastest is the limit of every value."""
     ys, ps = np.array_split(y, threads), np.array_split(p, threads)
     entries = {
         "memory: np.dot": Entry(np.dot, y, p, lambda result: ()),
@@ -72,7 +72,7 @@ def readers(y: Array, p: Array, threads: int) -> dict[str, Entry]:
 
 
 def copiers(p: Array, threads: int) -> dict[str, Entry]:
-    """Ways to read the scores and to write as many numbers, into memory that is there: the limit of every gradient."""
+    """Return functions that read the scores and write as many numbers to given memory: the limit of every gradient."""
     out = np.empty_like(p)
     ps, outs = np.array_split(p, threads), np.array_split(out, threads)
     entries = {"memory: np.copyto": in_threads(np.copyto, outs, ps)}
@@ -101,7 +101,7 @@ def peak_memory(entry: Entry) -> float:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is from now on
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = status("VmRSS")
     entry.function(entry.y, entry.p)
     return status("VmHWM") - before

@@ -18,13 +18,15 @@ class Row:
     dtype: str
     n: int  # elements, or rows of classes
     threads: int
-    ahead: dict[str, float] = field(default_factory=dict)  # by contestant: how many times as fast
-    at_most: float | None = None  # microseconds
-    of_memory: float | None = None  # fraction of the bandwidth of the memory
-    against: str = ""  # what stands, alone, in the column of its library
+    ahead: dict[str, float] = field(
+        default_factory=dict
+    )  # how many times as fast as each contestant it is to be
+    at_most: float | None = None  # so many microseconds
+    of_memory: float | None = None  # the fraction of the bandwidth of the memory that it is to reach
+    against: str = ""  # the only contestant besides fastloss, in the column of its library
     classes: int = 1
-    features: int = 0  # of the layer whose scores the rows are
-    less_memory: float | None = None  # times as little as PyTorch
+    features: int = 0  # inputs of the layer that computes the scores
+    less_memory: float | None = None  # how many times less memory than PyTorch it is to take
     out: bool = False  # fastloss writes over arrays that it is given
 
     @property

@@ -13,7 +13,8 @@ from versus import limit_threads
 
 ROWS, COLUMNS, USED = 200_000, 50_000, 50
 NEAR = 1e-3  # relative to the optimum
-Look = Callable[[float, Any, Any], bool]  # gets the time so far and parameters: whether they are near
+# Takes the time so far and the parameters, and returns whether these are near the optimum.
+IsNear = Callable[[float, Any, Any], bool]
 
 
 def text(rows: int, columns: int, used: int) -> tuple[Any, Any]:
@@ -38,8 +39,8 @@ def text(rows: int, columns: int, used: int) -> tuple[Any, Any]:
 # ---- contestants: small grids, of which each side gets its best ----------------------------------------
 
 
-def by_epochs(l2: float, X: Any, y: Any, look: Look, epochs: int, **options: Any) -> None:
-    """Epoch after epoch, since these rates do not depend on how many there will be."""
+def by_epochs(l2: float, X: Any, y: Any, is_near: IsNear, epochs: int, **options: Any) -> None:
+    """Train epoch by epoch: these learning rates do not depend on the number of epochs."""
     import numpy as np
 
     import fastloss as fl
@@ -50,11 +51,11 @@ def by_epochs(l2: float, X: Any, y: Any, look: Look, epochs: int, **options: Any
         began = time.perf_counter()
         history = fl.linear.sgd("logistic", X, y, coef, intercept, resume=checkpoint, **options)
         checkpoint, spent = history.checkpoint, spent + time.perf_counter() - began
-        if look(spent, coef, intercept[0]):
+        if is_near(spent, coef, intercept[0]):
             return
 
 
-def sklearn(l2: float, X: Any, y: Any, look: Look, epochs: int, **options: Any) -> None:
+def sklearn(l2: float, X: Any, y: Any, is_near: IsNear, epochs: int, **options: Any) -> None:
     from sklearn.linear_model import SGDClassifier
 
     spent, model = 0.0, SGDClassifier(loss="log_loss", alpha=l2, random_state=0, **options)
@@ -62,7 +63,7 @@ def sklearn(l2: float, X: Any, y: Any, look: Look, epochs: int, **options: Any) 
         began = time.perf_counter()
         model.partial_fit(X, y, classes=[0, 1])
         spent += time.perf_counter() - began
-        if look(spent, model.coef_[0], model.intercept_[0]):
+        if is_near(spent, model.coef_[0], model.intercept_[0]):
             return
 
 
@@ -95,13 +96,15 @@ def until_near(l2: float, most: int, X: Any, y: Any) -> None:
     target, best = found.fun * (1 + NEAR), dict.fromkeys(("sgd", "SGDClassifier"), (np.inf, "none in time"))
     for name, run, epochs, options in contestants(l2, most):
 
-        def look(spent: float, coef: Any, intercept: float, name: str = name, words: Any = options) -> bool:
+        def is_near(
+            spent: float, coef: Any, intercept: float, name: str = name, words: Any = options
+        ) -> bool:
             near = objective(np.append(coef, intercept))[0] <= target
             if near:
                 best[name] = min(best[name], (spent, str(words)))
             return near or spent > best[name][0]
 
-        run(l2, X, y, look, epochs, **options)
+        run(l2, X, y, is_near, epochs, **options)
     for name, (spent, words) in best.items():
         print(f"| {name} {words} | {spent:.3f} s |", flush=True)
     print(f"| ratio | {best['SGDClassifier'][0] / best['sgd'][0]:.1f}x |\n", flush=True)

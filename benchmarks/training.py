@@ -14,11 +14,11 @@ from typing import Any
 from versus import limit_threads
 
 ROWS, COLUMNS, BATCH = 200_000, 100, 256
-L2, NEAR = 1e-4, 1e-3  # of the objective, and how near relative to the optimum
-PARTS, EPOCHS = 10, 5  # looks an epoch, and epochs at most
+L2, NEAR = 1e-4, 1e-3  # the penalty, and how near the optimum is near, relatively
+PARTS, EPOCHS = 10, 5  # how often in an epoch the objective is computed, and the most epochs
 PARAMETERS = 10_000_000
 
-Learner = Callable[[Any, Any], tuple[Any, Any]]  # goes on with these rows, and returns the parameters
+Learner = Callable[[Any, Any], tuple[Any, Any]]  # trains on these rows, and returns the parameters
 
 
 def problem(rows: int, dtype: str) -> tuple[Any, Any]:
@@ -88,7 +88,7 @@ def sklearn_learner(average: bool, **rate: Any) -> Learner:
 
 
 def seconds_until_near(learn: Learner, X: Any, y: Any, objective: Any, target: float) -> tuple[float, int]:
-    """The time, without that of the looks at the objective, and the parts of an epoch."""
+    """Return the seconds without those for the objective, and the parts of an epoch that it took."""
     import numpy as np
 
     spent, step = 0.0, len(X) // PARTS
@@ -103,7 +103,7 @@ def seconds_until_near(learn: Learner, X: Any, y: Any, objective: Any, target: f
 
 
 def contestants() -> Iterator[tuple[str, Callable[[], Learner]]]:
-    """Small grids, of which each side gets its best."""
+    """Return learners with a few learning rates each: the best of each library counts."""
     for lr, batch in product((0.5, 1.0, 2.0, 4.0), (64, 256, 1024)):
         yield f"sgd lr={lr} batch_size={batch}", lambda lr=lr, batch=batch: sgd_learner(lr, batch)
     rates: list[dict[str, Any]] = [{"learning_rate": "optimal"}]

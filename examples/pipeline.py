@@ -102,18 +102,25 @@ def run(shards, model, size, threads, team):
 def report(folder, options):
     shards, model = open_shards(folder), (np.load(folder / "hidden.npy"), np.load(folder / "last.npy"))
     # The pool alone, and the pool with fastloss's own threads on top.
-    ways = [(threads, team) for team in (1, fl.get_num_threads()) for threads in options.threads]
-    times, results = {way: [] for way in ways}, {way: set() for way in ways}
+    settings = [(threads, team) for team in (1, fl.get_num_threads()) for threads in options.threads]
+    times, results = {setting: [] for setting in settings}, {setting: set() for setting in settings}
     run(shards, model, options.batch, 1, 1)  # brings the files into memory
     for _ in range(options.rounds):
-        for way in ways:  # they take turns, so that a busy moment of the machine is shared
+        for setting in settings:  # they take turns, so that a busy moment of the machine is shared
             start = perf_counter()
-            results[way].add(run(shards, model, options.batch, *way))
-            times[way].append(perf_counter() - start)
-    rows, speed = [], {way: options.rows / median(times[way]) for way in ways}
-    for way in ways:
-        losses = " ".join(repr(part.logistic / part.weight) for part in results[way])
-        rows.append([*map(str, way), f"{speed[way]:,.0f}", f"{speed[way] / speed[ways[0]]:.2f}", losses])
+            results[setting].add(run(shards, model, options.batch, *setting))
+            times[setting].append(perf_counter() - start)
+    rows, speed = [], {setting: options.rows / median(times[setting]) for setting in settings}
+    for setting in settings:
+        losses = " ".join(repr(part.logistic / part.weight) for part in results[setting])
+        rows.append(
+            [
+                *map(str, setting),
+                f"{speed[setting]:,.0f}",
+                f"{speed[setting] / speed[settings[0]]:.2f}",
+                losses,
+            ]
+        )
     Console().table(["pool", "team", "rows/s", "ratio", "logistic loss"], rows)
 
     merged, *others = set.union(*results.values())

@@ -15,9 +15,9 @@ SEED = 20240229
 
 
 def make_inputs(loss: str, n: int, dtype: str, classes: int = CLASSES) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return y_true and y_pred, the same for every call; no temporary outgrows them by much.
+    """Return y_true and y_pred, the same in every call. No temporary is much larger than they are.
 
-    Of rows of scores these are n // classes rows.
+    For losses of rows they have n // classes rows.
     """
     rng = np.random.default_rng(SEED)
     kind = np.dtype(dtype).type

@@ -18,7 +18,7 @@ LARGE = 10_000_000
 SIZES = [100, 2048, ELEMENTS]
 DTYPES = ["float32", "float64"]
 METHODS = ["value", "grad", "value_and_grad", "grad_and_hess"]
-# Memory-bound, transcendental, and with the most parameters.
+# One bound by memory, one by transcendental functions, and the one with the most parameters.
 REPRESENTATIVE = ["squared_error", "logistic", "barron"]
 
 inputs = lru_cache(maxsize=1)(make_inputs)  # asv repeats the setup before every sample
@@ -61,7 +61,7 @@ class Method:
 
 
 class Bandwidth:
-    """What a loss without arithmetic to speak of reads from memory."""
+    """The bytes per second that a loss reads which hardly computes."""
 
     param_names = ("dtype", "threads")
     params = (DTYPES, [1, 2])

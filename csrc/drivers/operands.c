@@ -16,8 +16,10 @@ const void *fl_ones(int real_bytes, ptrdiff_t n)
 
 void fl_fill_up(int real_bytes, void *reals, ptrdiff_t n, ptrdiff_t whole)
 {
-    const size_t size = (size_t)real_bytes;
-    char *last = (char *)reals + (n - 1) * real_bytes, *to = last;
-    for (ptrdiff_t k = n; k < whole; k++)
-        memcpy(to += size, last, size);
+    char *last = (char *)reals + (n - 1) * real_bytes;
+    for (ptrdiff_t k = 1; k <= whole - n; k++) /* of a size that the compiler knows: else memcpy is a call */
+        if (real_bytes == 8)
+            memcpy(last + k * 8, last, 8);
+        else
+            memcpy(last + k * 4, last, 4);
 }

@@ -1,3 +1,5 @@
+/* Packing: elements of any dtype and layout to contiguous reals, and back; a case for each dtype, so that the
+ * loop over a run of elements has none. */
 #include "drivers/pack.h"
 
 #include <stdint.h>

@@ -12,22 +12,24 @@
 #include <string.h>
 
 enum {
-    /* Up to so many classes strips go across rows, above it along them. */
+    /* Up to so many classes strips go across rows; with more of them, along rows. */
     FEW_CLASSES = 100,
-    /* Elements of a block, about, for few classes; and of a tile for many, which its last sweep should find
-     * in the second level of cache. */
+    /* Elements of a block, about, where classes are few; and of a tile where they are many: its last sweep
+     * should find them in the second level of cache. */
     BLOCK = 4096,
     TILE = 16384,
 };
 
+_Static_assert((int)FL_TILE_ROWS <= (int)FL_MOST_ONES, "the weights of a tile without any");
+
 typedef enum { SCORES, LABELS, GRAD, HESS, MATRICES, INPUTS = GRAD } matrix;
 
-/* How the threads see a call: `direct` are the matrices that kernels can read and write where they are. */
+/* A call as the threads see it. `direct`: kernels can read and write that matrix where it lies. */
 typedef struct {
     const fl_row_call *call;
     const fl_row_table *kernels;
     const fl_array *matrix[MATRICES];
-    fl_shape rows; /* the shape without the classes */
+    fl_shape rows; /* the shape without the axis of the classes */
     int used[MATRICES], direct[MATRICES];
     ptrdiff_t class_stride[MATRICES];
     int across;
@@ -49,23 +51,23 @@ static int is_direct(const fl_row_call *call, const fl_array *a)
     return 1;
 }
 
-/* From a row on: its address, and how many rows (itself included) follow at equal steps. */
+/* Where a row lies: its address, and how many rows (itself included) follow at equal steps. */
 typedef struct {
     char *at;
     ptrdiff_t step, run;
-} place;
+} row_place;
 
-static place locate(const fl_row_call *call, const fl_array *a, ptrdiff_t row)
+static row_place locate(const fl_row_call *call, const fl_array *a, ptrdiff_t row)
 {
     const int axes = call->shape.ndim - 1;
     const ptrdiff_t *length = call->shape.length, *strides = a->strides;
     if (!strides) {
         const ptrdiff_t step = call->classes * fl_item_size(a->type);
-        return (place){ a->data + row * step, step, call->rows - row };
+        return (row_place){ a->data + row * step, step, call->rows - row };
     }
     char *at = a->data;
     const ptrdiff_t step = axes ? strides[axes - 1] : 0;
-    ptrdiff_t inner = 1, before = 0; /* rows of the last axes, as far as these are one in memory */
+    ptrdiff_t inner = 1, before = 0; /* rows of the last axes, as far as steps over these are equal */
     for (int d = axes - 1, together = 1; d >= 0; d--) {
         const ptrdiff_t i = row % length[d];
         row /= length[d];
@@ -74,19 +76,20 @@ static place locate(const fl_row_call *call, const fl_array *a, ptrdiff_t row)
         before += together ? i * inner : 0;
         inner *= together ? length[d] : 1;
     }
-    return (place){ at, step, inner - before };
+    return (row_place){ at, step, inner - before };
 }
 
 /* ---- tiles of FL_LANES rows -------------------------------------------------------------------- */
 
-/* The rows of a matrix in lanes: in place where they already lie side by side, else a copy in `tile`. */
+/* n rows of a matrix as strips across rows: in place where rows already lie side by side, else a copy in
+ * `tile`. */
 static fl_rows lanes_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n, char *tile, char *packed)
 {
     const fl_row_call *call = job->call;
     const fl_array *a = job->matrix[m];
     const ptrdiff_t size = call->real_bytes, classes = call->classes, stride = job->class_stride[m];
     const fl_rows copy = { tile, FL_LANES, FL_LANES * classes };
-    const place p = locate(call, a, row);
+    const row_place p = locate(call, a, row);
     if (job->direct[m] && p.run >= n) {
         if (p.step == size && n % FL_LANES == 0)
             return (fl_rows){ p.at, stride / size, FL_LANES };
@@ -106,7 +109,7 @@ static void lanes_back(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n,
     const fl_row_call *call = job->call;
     const fl_array *a = job->matrix[m];
     const ptrdiff_t size = call->real_bytes, classes = call->classes;
-    const place p = locate(call, a, row);
+    const row_place p = locate(call, a, row);
     if (job->direct[m] && p.run >= n) {
         job->kernels->scatter(p.at, p.step, job->class_stride[m], n, classes, tile);
         return;
@@ -115,13 +118,13 @@ static void lanes_back(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n,
     fl_unpack(&call->shape, (int)size, a, row * classes, n * classes, packed);
 }
 
-/* The rows of a matrix one after the other: in place where their classes lie side by side. */
+/* n rows of a matrix as strips along rows: in place where classes lie side by side, else a copy. */
 static fl_rows rows_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n, char *packed)
 {
     const fl_row_call *call = job->call;
     const fl_array *a = job->matrix[m];
     const ptrdiff_t size = call->real_bytes, classes = call->classes;
-    const place p = locate(call, a, row);
+    const row_place p = locate(call, a, row);
     if (job->direct[m] && job->class_stride[m] == size && p.run >= n)
         return (fl_rows){ p.at, FL_LANES, p.step / size };
     if (m < INPUTS)
@@ -131,77 +134,84 @@ static fl_rows rows_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n,
 
 /* ---- blocks ------------------------------------------------------------------------------------ */
 
-/* What there is one of per row. */
+/* The vectors of a tile with one number per row. */
 typedef struct {
     int32_t label[FL_TILE_ROWS];
     const void *weight;
     _Alignas(64) char weights[FL_TILE_ROWS * sizeof(double)], value[FL_TILE_ROWS * sizeof(double)],
         lse[FL_TILE_ROWS * sizeof(double)];
-} margin;
+} row_vectors;
 
-static int is_absent(const fl_row_call *call, const margin *m, ptrdiff_t i)
+static int is_absent(const fl_row_call *call, const row_vectors *v, ptrdiff_t i)
 {
-    return call->real_bytes == 8 ? ((const double *)m->weight)[i] == 0 : ((const float *)m->weight)[i] == 0;
+    return call->real_bytes == 8 ? ((const double *)v->weight)[i] == 0 : ((const float *)v->weight)[i] == 0;
 }
 
-static int read_margin(const row_job *job, ptrdiff_t row, ptrdiff_t n, margin *m)
+/* Sets the labels of n rows, -1 for what is no class. Returns a negative number if any is none. */
+static int read_labels(const row_job *job, ptrdiff_t row, ptrdiff_t n, int32_t *to)
 {
     const fl_row_call *call = job->call;
-    const int size = call->real_bytes;
     const uint64_t classes = call->classes;
-    int strange = 0;
-
-    m->weight = fl_ones(size, FL_TILE_ROWS);
-    if (call->weight.data) {
-        memset(m->weights, 0, sizeof m->weights);
-        fl_pack(&job->rows, size, &call->weight, row, n, m->weights);
-        m->weight = m->weights;
-    }
-    for (ptrdiff_t i = call->given ? 0 : n; i < FL_TILE_ROWS; i++)
-        m->label[i] = -1;
-    if (call->given)
-        return 0;
+    int any = 0;
     if (call->labels.type == FL_I64 && !call->labels.strides && (uintptr_t)call->labels.data % 8 == 0) {
-        const uint64_t *label = (const uint64_t *)call->labels.data + row; /* -1 is beyond all classes */
+        /* unsigned, so that -1 is beyond all classes; in halves of 32 bits, which SSE2 can compare */
+        const uint64_t *label = (const uint64_t *)call->labels.data + row;
         const uint32_t limit = (uint32_t)classes;
-        uint32_t high = 0, beyond = 0; /* by halves, which SSE2 compares */
+        uint32_t high = 0, beyond = 0;
         for (ptrdiff_t i = 0; i < n; i++) {
             const uint32_t low = (uint32_t)label[i];
-            m->label[i] = (int32_t)low;
+            to[i] = (int32_t)low;
             high |= (uint32_t)(label[i] >> 32);
             beyond |= low >= limit;
         }
         for (ptrdiff_t i = 0; (high | beyond) && i < n; i++)
-            strange |= m->label[i] = label[i] < classes ? (int32_t)label[i] : -1;
+            any |= to[i] = label[i] < classes ? (int32_t)label[i] : -1;
     } else {
         double label[FL_TILE_ROWS];
         fl_pack(&job->rows, 8, &call->labels, row, n, label);
         for (ptrdiff_t i = 0; i < n; i++) {
-            m->label[i] = label[i] >= 0 && label[i] < (double)classes ? (int32_t)label[i] : -1;
-            strange |= m->label[i];
+            to[i] = label[i] >= 0 && label[i] < (double)classes ? (int32_t)label[i] : -1;
+            any |= to[i];
         }
     }
-    for (ptrdiff_t i = 0; strange < 0 && i < n; i++)
-        if (m->label[i] < 0 && !is_absent(call, m, i))
+    return any;
+}
+
+/* Reads labels and weights. Returns FL_VIOLATED where a row that counts has a label that is no class. */
+static int read_row_vectors(const row_job *job, ptrdiff_t row, ptrdiff_t n, row_vectors *v)
+{
+    const fl_row_call *call = job->call;
+    v->weight = fl_ones(call->real_bytes, FL_TILE_ROWS);
+    if (call->weight.data) {
+        memset(v->weights, 0, sizeof v->weights);
+        fl_pack(&job->rows, call->real_bytes, &call->weight, row, n, v->weights);
+        v->weight = v->weights;
+    }
+    for (ptrdiff_t i = call->given ? 0 : n; i < FL_TILE_ROWS; i++)
+        v->label[i] = -1;
+    if (call->given)
+        return 0;
+    const int any = read_labels(job, row, n, v->label);
+    for (ptrdiff_t i = 0; any < 0 && i < n; i++)
+        if (v->label[i] < 0 && !is_absent(call, v, i))
             return FL_VIOLATED;
     return 0;
 }
 
-static void write_margin(const row_job *job, const fl_array *a, ptrdiff_t row, ptrdiff_t n,
-                         const char *values)
+static void write_row_vector(const row_job *job, const fl_array *a, ptrdiff_t row, ptrdiff_t n,
+                             const char *values)
 {
     if (a->data)
         fl_unpack(&job->rows, job->call->real_bytes, a, row, n, values);
 }
 
-/* The rows that are missing in the last strip: copies of the last row. */
-static void fill_up(char *tile, ptrdiff_t n, ptrdiff_t classes, ptrdiff_t size)
+/* Fills up the last strip with copies of the last row. */
+static void fill_up_strip(char *tile, ptrdiff_t n, ptrdiff_t classes, ptrdiff_t size)
 {
     const ptrdiff_t there = n % FL_LANES;
     char *group = tile + n / FL_LANES * FL_LANES * classes * size;
     for (ptrdiff_t k = 0; there && k < classes; k++, group += FL_LANES * size)
-        for (ptrdiff_t l = there; l < FL_LANES; l++)
-            memcpy(group + l * size, group + (there - 1) * size, size);
+        fl_fill_up((int)size, group, there, FL_LANES);
 }
 
 static int run_tile(const row_job *job, ptrdiff_t row, ptrdiff_t n, char *memory, double *sum, int *correct)
@@ -210,8 +220,8 @@ static int run_tile(const row_job *job, ptrdiff_t row, ptrdiff_t n, char *memory
     const ptrdiff_t size = call->real_bytes, tile_bytes = job->per_tile * call->classes * size;
     char *tiles[MATRICES], *packed = memory + MATRICES * tile_bytes;
     fl_rows view[MATRICES];
-    margin m;
-    int status = read_margin(job, row, n, &m);
+    row_vectors v;
+    int status = read_row_vectors(job, row, n, &v);
 
     for (int i = 0; i < MATRICES; i++) {
         tiles[i] = memory + i * tile_bytes;
@@ -219,7 +229,7 @@ static int run_tile(const row_job *job, ptrdiff_t row, ptrdiff_t n, char *memory
                   : job->across ? lanes_of(job, i, row, n, tiles[i], packed)
                                 : rows_of(job, i, row, n, tiles[i]);
         if (i < INPUTS && job->across && view[i].data == tiles[i])
-            fill_up(tiles[i], n, call->classes, size);
+            fill_up_strip(tiles[i], n, call->classes, size);
     }
     const fl_tile tile = { .across = job->across,
                            .valued = !call->hess.data || call->value.data,
@@ -230,10 +240,10 @@ static int run_tile(const row_job *job, ptrdiff_t row, ptrdiff_t n, char *memory
                            .class_weight = { job->class_weight, FL_LANES, 0 },
                            .grad = view[GRAD],
                            .hess = view[HESS],
-                           .label = m.label,
-                           .weight = m.weight,
-                           .value = m.value,
-                           .lse = call->lse.data ? m.lse : NULL,
+                           .label = v.label,
+                           .weight = v.weight,
+                           .value = v.value,
+                           .lse = call->lse.data ? v.lse : NULL,
                            .correct = correct,
                            .constants = call->constants,
                            .context = call->context,
@@ -246,8 +256,8 @@ static int run_tile(const row_job *job, ptrdiff_t row, ptrdiff_t n, char *memory
         else if (view[i].data == tiles[i])
             fl_unpack(&call->shape, (int)size, job->matrix[i], row * call->classes, n * call->classes,
                       tiles[i]);
-    write_margin(job, &call->value, row, n, m.value);
-    write_margin(job, &call->lse, row, n, m.lse);
+    write_row_vector(job, &call->value, row, n, v.value);
+    write_row_vector(job, &call->lse, row, n, v.lse);
     return status;
 }
 
@@ -355,10 +365,10 @@ ptrdiff_t fl_first_bad_label(const fl_row_call *call)
         const ptrdiff_t rest = call->rows - row;
         if (fl_watch_interrupted(&watch, call->interrupted))
             break;
-        margin m;
-        if (!read_margin(&job, row, rest < FL_TILE_ROWS ? rest : FL_TILE_ROWS, &m))
+        row_vectors v;
+        if (!read_row_vectors(&job, row, rest < FL_TILE_ROWS ? rest : FL_TILE_ROWS, &v))
             continue;
-        while (!read_margin(&job, row, 1, &m))
+        while (!read_row_vectors(&job, row, 1, &v))
             row++;
         return row;
     }

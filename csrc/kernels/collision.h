@@ -10,14 +10,14 @@
 
 #include "kernels/softmax.h"
 
-/* What the sweeps find: of the exponentials relative to the top, but for that itself, `sums.rest` and the sum
- * of their squares, both lifted. */
+/* What the sweeps find: the sum of the exponentials relative to the top, without that of the top, is
+ * sums.rest; and the sum of their squares. Both are lifted. */
 typedef struct {
     row_sums sums;
     row_pairs squares;
 } collision_sums;
 
-/* Lifted, but for `top` and those of the last line. */
+/* All are lifted but `top`, `both`, `level` and `gap`. */
 typedef struct {
     pair p, q, others;     /* the true class's probability, 1 - p, and the sum of the others' p_k^2 */
     pair top, miss, rest;  /* the same of the class of the top score */
@@ -167,7 +167,7 @@ static FL_INLINE void fl_collision_strip(const fl_tile *t, int bends, ptrdiff_t 
         fl_flush(t, &hess);
 }
 
-/* Compiled once for all losses; the strips' kind is not worth copies of these. */
+/* Compiled once for all losses; copies for the two kinds of strips would gain too little. */
 #define DERIVATIVES(name, bends)                                                                \
     static __attribute__((noinline)) void FL_NAME(name)(const fl_tile *t, const row_sums *sums, \
                                                         const collision_factors *f)             \

@@ -5,8 +5,9 @@
 #include "kernels/lanes.h"
 
 enum {
-    FL_DOT_LANES = 64 / sizeof(real), /* lanes of a dot product at every level: the same order of additions */
-    FL_TOGETHER = 4,                  /* rows that share the loads of coefficients and of sums */
+    FL_DOT_LANES =
+        64 / sizeof(real), /* lanes of a dot product: at every level, so that all add in one order */
+    FL_TOGETHER = 4,       /* rows that share the loads of coefficients and of sums */
 };
 
 static FL_INLINE void fl_fold(int half, real *lanes)
@@ -27,7 +28,7 @@ static FL_INLINE real fl_dot_lanes(real *lanes)
 
 /* ---- rows one after the other ---------------------------------------------------------------- */
 
-/* The next `n` columns of a few rows. What lies behind a row is not read. */
+/* Adds the products of the next n columns of a few rows. What lies behind a row is not read. */
 static FL_INLINE void fl_add_products(int rows, const real *x, ptrdiff_t step, ptrdiff_t n, const real *coef,
                                       real lanes[][FL_DOT_LANES])
 {
@@ -84,7 +85,8 @@ static FL_INLINE void fl_add_rows(int rows, const real *const *x, const real *g,
 {
     ptrdiff_t j = 0;
     for (; j + FL_DOT_LANES <= columns; j += FL_DOT_LANES) {
-        /* Of the next block, a row in so many: memory works on, but this loop need not wait for it. */
+        /* Of the next block, one row in FL_TOGETHER is fetched: memory is kept busy, and this loop never
+         * waits for it. */
         __builtin_prefetch((const char *)(x[0] + j) + ahead, 0, 2);
         fl_add_columns(rows, x, g, j, FL_DOT_LANES, sums);
     }
@@ -96,7 +98,8 @@ static FL_INLINE void fl_add_rows(int rows, const real *const *x, const real *g,
     sums[columns] += all;
 }
 
-/* What a row weighs in X'g: its gradient, or with a direction its second derivative along it. */
+/* By what a row is multiplied in X'g: its gradient; or, with a direction, its second derivative times the
+ * score of the direction. */
 static FL_INLINE real fl_row_factor(const real *grad, const real *along, ptrdiff_t i)
 {
     return along ? fl_term(grad[i], along[i]) : grad[i];
@@ -158,8 +161,8 @@ static FL_INLINE void fl_forward_columns(const fl_matrix *m, const real *coef, r
         fl_score_columns(1, x + j * m->step, m->step, m->rows, coef + j, scores);
 }
 
-/* The next n rows of a few columns, times their factors. Where a factor is 0, what the row holds is not read.
- */
+/* Adds the products of the next n rows of a few columns with their factors. Where a factor is 0, whatever the
+ * row holds counts for nothing. */
 static FL_INLINE void fl_add_factors(int columns, const real *x, ptrdiff_t step, ptrdiff_t n,
                                      const real *grad, const real *along, real lanes[][FL_DOT_LANES])
 {
@@ -172,7 +175,7 @@ static FL_INLINE void fl_add_factors(int columns, const real *x, ptrdiff_t step,
         }
 }
 
-/* As of rows, a few products are added in the working type, and their sums in doubles. */
+/* As with rows, a few products are added in the working type, and their sums in doubles. */
 static FL_INLINE void fl_sum_columns(int columns, const real *x, ptrdiff_t step, ptrdiff_t rows,
                                      const real *grad, const real *along, double *sums)
 {
@@ -219,13 +222,13 @@ static FL_INLINE void fl_backward_columns(const fl_matrix *m, const real *grad, 
 
 /* ---- compressed rows (CSR) ------------------------------------------------------------------- */
 
-/* Of int32 or int64, by their size. */
+/* An index, int32 or int64, by its size. */
 static FL_INLINE ptrdiff_t fl_index(int size, const void *indices, ptrdiff_t k)
 {
     return size == 4 ? (ptrdiff_t)((const int32_t *)indices)[k] : (ptrdiff_t)((const int64_t *)indices)[k];
 }
 
-/* Scalar: to gather takes as long as to load one by one. */
+/* Scalar code: to gather elements into a vector takes as long as to load them one by one. */
 static FL_INLINE void fl_score_sparse(int size, const fl_matrix *m, const real *coef, real intercept,
                                       real *scores)
 {

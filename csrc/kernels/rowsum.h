@@ -12,8 +12,8 @@ typedef int row_domain(real y, real x, params c);
 /* Which terms there are, and what they say of the labels. */
 enum {
     FL_ALL_CLASSES,   /* a term of each class */
-    FL_OTHER_CLASSES, /* of each but the true one, divided by the classes; what pulls them pushes the true one
-                       */
+    FL_OTHER_CLASSES, /* a term of each but the true one, divided by the number of classes; the true class's
+                         derivative is minus the sum of theirs */
     FL_DISTRIBUTIONS, /* of each class; rows of labels and scores add up to 1 */
     FL_TRUE_CLASS,    /* the same where the true class is known: a label of 0 costs nothing */
 };
@@ -117,13 +117,13 @@ static FL_INLINE int fl_end(const fl_tile *t, int kind, ptrdiff_t i, term_strip 
     return any;
 }
 
-/* Beginning and end of a strip are compiled once for all losses. */
+/* The beginning and the end of a strip are compiled once for all losses. */
 FL_SWEEP(fl_begin_strip, fl_begin(&of_kind, kind, i, scale, s), int kind, ptrdiff_t i, real scale,
          term_strip *s)
 FL_SWEEP(fl_end_strip, *violated |= fl_end(&of_kind, kind, i, s), int kind, ptrdiff_t i, term_strip *s,
          int *violated)
 
-/* The only term, which every lane of a row's strip computes alike. */
+/* The one term of a row. In a strip along a row, every lane computes it, and the first one counts. */
 static FL_INLINE void fl_true_term(row_term *f, int derivatives, const fl_tile *t, params c, term_strip *s)
 {
 #pragma omp simd
@@ -224,7 +224,7 @@ static FL_INLINE int fl_sum_kind(row_term *f, row_domain *violated, int kind, co
     const double *k = t->constants;
     const params c = { (real)k[0], (real)k[1], (real)k[2], (real)k[3] };
     const real factor = (real)t->scale;
-    /* the strips' kind is not worth two copies of every loss */
+    /* two copies of every loss, for the two kinds of strips, would gain too little */
     const int any = t->hess.data   ? fl_terms(f, violated, kind, 2, t, c, factor)
                     : t->grad.data ? fl_terms(f, violated, kind, 1, t, c, factor)
                                    : fl_terms(f, violated, kind, 0, t, c, factor);
@@ -233,7 +233,7 @@ static FL_INLINE int fl_sum_kind(row_term *f, row_domain *violated, int kind, co
     return any;
 }
 
-/* `labels` of the registry: what there may be. */
+/* `labels`: what y_true may be, from the registry. */
 static FL_INLINE int fl_sum_rows(row_term *f, row_domain *violated, int kind, int labels, const fl_tile *t)
 {
     if (kind == FL_DISTRIBUTIONS && labels != FL_LABELS_rows && !t->labels.data)

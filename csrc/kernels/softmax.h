@@ -1,8 +1,8 @@
-/* THE kernels of the softmax of each row. What they know of a loss is one function of the true class's
- * probability; the sweeps over the classes are the same for all.
+/* THE kernels of losses of each row's softmax. A loss is one function of the true class's probability; the
+ * sweeps over the classes are the same for all losses.
  *
  * The largest score, `top`, is left out of the sum of exponentials, S = 1 + rest: nothing cancels in 1 - p
- * where p is close to 1. Exponentials are lifted by 2^FL_LIFT, so that none is subnormal. */
+ * where p is close to 1. Exponentials are multiplied by 2^FL_LIFT, or lifted, so that none is subnormal. */
 #ifndef FL_SOFTMAX_H
 #define FL_SOFTMAX_H
 
@@ -14,8 +14,8 @@ typedef struct {
     pair cost, p, q;
 } true_class;
 
-/* A loss f(cost): its value, its first and q times its second derivative, which without the q may be infinite
- * where q is 0. */
+/* A loss f(cost): its value, its first derivative, and q times its second derivative, which by itself may be
+ * infinite where q is 0. */
 typedef struct {
     pair value, slope, bend;
 } link;
@@ -29,13 +29,13 @@ typedef struct {
     int32_t hit[FL_TILE_ROWS];                  /* the true class is that one */
     row_pairs own;  /* the true class's exponential, lifted; any if it is the top */
     row_pairs rest; /* the sum of the other classes' than the top's */
-    row_pairs back; /* of strips that are rows: what makes of the exponentials in `grad` those of s - top */
+    row_pairs back; /* in strips along rows: the factor from the exponentials in `grad` to e^(s - top) */
 } row_sums;
 
 /* ---- the first sweep: the largest score ---------------------------------------------------------- */
 
-/* `rivals`: the largest score of the other classes; NaN is the largest then, as no exponential will tell of
- * it. */
+/* `rivals`: the true class is left out. NaN then counts as the largest score, as there is no sum of
+ * exponentials that would become NaN. */
 #define FL_HIGHER(score, top, rivals) (((score) > (top)) | ((rivals) & ((score) != (score))))
 
 static FL_INLINE void fl_find_across(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
@@ -73,7 +73,8 @@ static FL_INLINE void fl_find_across(const fl_tile *t, int rivals, ptrdiff_t i, 
 
 #define FL_AHEAD (4096 / (ptrdiff_t)sizeof(real))
 
-/* Lanes of several groups in turn: a lane waits for its last comparison longer than for a group. */
+/* Several groups have lanes of their own, in turn: a lane would wait longer for its last comparison than a
+ * group takes. */
 enum { FL_TURNS = 8 };
 
 static FL_INLINE void fl_find_along(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
@@ -179,8 +180,8 @@ static FL_INLINE pair fl_from_origin(real top)
     return fl_pair(m.hi, fl_fma(-r_lo, m.hi, m.lo));
 }
 
-/* Leaves the rounded exponentials in `grad`, if `store`; the top's is left out there as in the sum. They are
- * rounded for the sum as well unless it is to be `fine`, which takes a tenth longer: cross-entropy is within
+/* Adds up the exponentials, without that of the top, and if `store` leaves them in `grad`, rounded. The sum
+ * is of the rounded ones, too, unless it is to be `fine`, which takes a tenth longer: cross-entropy is within
  * 2 ULP without. */
 static FL_INLINE void fl_exponentials(const fl_tile *t, int store, int fine, ptrdiff_t i, row_sums *sums)
 {
@@ -232,7 +233,7 @@ static FL_INLINE void fl_exponentials(const fl_tile *t, int store, int fine, ptr
     fl_lane_total(t, i, &rest, &sums->rest);
 }
 
-/* The rows that are computed beside the last ones. */
+/* Results for the rows that fill up the last strip, which no sweep over strips along rows sets. */
 static FL_INLINE void fl_fill_up(const fl_tile *t, row_sums *sums)
 {
     for (ptrdiff_t row = t->rows; row < fl_padded(t); row++) {
@@ -284,7 +285,8 @@ typedef struct {
     real grad_mine[FL_TILE_ROWS], grad_top[FL_TILE_ROWS], hess_mine[FL_TILE_ROWS], hess_top[FL_TILE_ROWS];
 } factors;
 
-/* Not the value with the Hessian: it costs a logarithm, and is hardly ever wanted there. */
+/* From what the sweeps found to the loss's value and to the factors. There is no value beside the Hessian,
+ * where it is hardly ever wanted: it costs a logarithm. */
 static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *t, const row_sums *s,
                               params c, real scale, factors *out)
 {
@@ -344,8 +346,8 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
 
 /* ---- the last sweep: derivatives ------------------------------------------------------------------ */
 
-/* Over the exponentials in `grad`. What they do not tell are the top, and then the true class, which may be
- * the top. */
+/* Replaces the exponentials in `grad` by derivatives. Those of the top class, and then of the true class,
+ * which may be the top, have formulas of their own. */
 static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine, ptrdiff_t i,
                                            const row_sums *sums, const factors *f)
 {
@@ -442,7 +444,7 @@ static __attribute__((noinline)) void FL_NAME(fl_lse)(const fl_tile *t, const ro
     }
 }
 
-/* Returns the sum of the values, where these are wanted. */
+/* Counts what is correct, sets lse, and returns the sum of the values where these are wanted. */
 static FL_INLINE double fl_finish_rows(const fl_tile *t, const row_sums *sums)
 {
     const real *weight = t->weight;

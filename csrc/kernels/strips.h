@@ -1,8 +1,9 @@
 /* Tiles and strips: how a kernel of rows walks over some rows of numbers, and adds up along each.
  *
- * A tile is some rows, swept in strips: a strip is groups of FL_LANES scores. `across`: lane l of group k is
- * class k of the strip's row l, so that few classes fill the vectors, too. Otherwise a strip is one row,
- * class k in lane k % FL_LANES of group k / FL_LANES, and the lanes are brought together after the sweep. */
+ * A tile is some rows. A kernel sweeps over it strip by strip, and a strip is groups of FL_LANES scores.
+ * There are two kinds of strips. Those `across` rows have FL_LANES rows, and lane l of group k is class k of
+ * row l: so few classes fill the vectors, too. Those along rows have one row, with class k in lane k %
+ * FL_LANES of group k / FL_LANES; the lanes are added up after the sweep. */
 #ifndef FL_STRIPS_H
 #define FL_STRIPS_H
 
@@ -11,7 +12,7 @@
 
 #include <string.h>
 
-/* Numbers of each row. */
+/* A pair for each row. */
 typedef struct {
     real hi[FL_TILE_ROWS], lo[FL_TILE_ROWS];
 } row_pairs;
@@ -60,8 +61,8 @@ static FL_INLINE real *fl_cell(const fl_tile *t, fl_rows m, ptrdiff_t row, ptrdi
                      : data + row * m.strip + k;
 }
 
-/* A matrix's strip while it is swept. Of a row, its last group is swept in `tail` where it is not full, and
- * the group of a class that is left out in `patch`. */
+/* A strip of a matrix while it is swept. In a strip along a row, a last group that is not full is copied to
+ * `tail`, and the group of a class that is to be left out to `patch`; these are swept in their place. */
 typedef struct {
     real *data;
     ptrdiff_t group, n;             /* n: lanes of the last group that are classes, FL_LANES if it is full */
@@ -106,7 +107,7 @@ static FL_INLINE strip fl_alive(const strip *s, real *ones)
     return live;
 }
 
-/* Of a row: has one class swept as `x`. */
+/* In a strip along a row: the sweep finds `x` in the place of class k. */
 static FL_INLINE void fl_patch(strip *s, int32_t k, real x)
 {
     const ptrdiff_t g = k / FL_LANES;
@@ -119,8 +120,8 @@ static FL_INLINE void fl_patch(strip *s, int32_t k, real x)
     (g == s->short_group ? s->tail : s->patch)[k % FL_LANES] = x;
 }
 
-/* The compiler must not see that there are several places: it would choose between them for each element, and
- * leave the loop scalar. */
+/* The compiler must not see that a group may lie in three places: it would choose between them for each
+ * element, and not vectorise the loop. */
 static FL_INLINE real *fl_group(strip *s, ptrdiff_t g)
 {
     real *group = s->data + g * s->group;
@@ -130,7 +131,8 @@ static FL_INLINE real *fl_group(strip *s, ptrdiff_t g)
     return group;
 }
 
-/* What a sweep along a row reads so many elements later: the hardware stops at the ends of pages. */
+/* Fetches what a sweep along a row reads `ahead` elements later: the hardware does not go on over the ends of
+ * pages. */
 static FL_INLINE void fl_prefetch(const fl_tile *t, const strip *s, ptrdiff_t g, ptrdiff_t ahead)
 {
     const real *at = s->data + g * FL_LANES + ahead;
@@ -148,7 +150,7 @@ static FL_INLINE void fl_flush(const fl_tile *t, const strip *s)
             s->data[t->classes - s->n + l] = s->tail[l];
 }
 
-/* Of the lanes to the strip's rows. */
+/* From sums by lane to sums by row. */
 static FL_INLINE void fl_lane_total(const fl_tile *t, ptrdiff_t i, lane_sums *s, row_pairs *out)
 {
     for (int width = FL_LANES / 2; width && !t->across; width /= 2)
@@ -175,7 +177,7 @@ static FL_INLINE void fl_lane_total(const fl_tile *t, ptrdiff_t i, lane_sums *s,
     }
 }
 
-/* Rows with a lane in the last strip of rows that are computed side by side. */
+/* The rows of the tile, and those that fill up its last strip across rows. */
 static FL_INLINE ptrdiff_t fl_padded(const fl_tile *t)
 {
     return (t->rows + FL_LANES - 1) / FL_LANES * FL_LANES;

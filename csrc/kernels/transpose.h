@@ -1,12 +1,13 @@
-/* Rows of a matrix <-> lanes: [rows][classes] and tiles [classes][FL_LANES], one behind the other. */
+/* From rows of a matrix to strips across rows, and back: [rows][classes], and strips of [classes][FL_LANES],
+ * one behind the other. */
 #ifndef FL_TRANSPOSE_H
 #define FL_TRANSPOSE_H
 
 #include "api/tile.h"
 #include "kernels/real.h"
 
-/* Squares of elements: column i of `from` becomes line i of `to`. By vectors of 16 bytes, which every CPU of
- * the library has, 10 classes take half the time of single elements. */
+/* Transposes a square of elements: column i of `from` becomes line i of `to`. With vectors of 16 bytes, which
+ * every CPU that the library runs on has, 10 classes take half the time that single elements do. */
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #define FL_SIDE (16 / (int)sizeof(real))
@@ -41,7 +42,8 @@ static FL_INLINE void fl_exchange_cell(int scattering, char *cell, char *lane)
     __builtin_memcpy(scattering ? cell : lane, scattering ? lane : cell, sizeof(real));
 }
 
-/* FL_LANES rows without gaps, `classes` known: the compiler finds the shuffles of the level. */
+/* FL_LANES rows without gaps, of a number of classes that the compiler knows: it finds the best shuffles of
+ * the level. */
 static FL_INLINE void fl_exchange_few(int scattering, int classes, real *restrict rows, real *restrict lanes)
 {
 #pragma omp simd
@@ -53,7 +55,7 @@ static FL_INLINE void fl_exchange_few(int scattering, int classes, real *restric
                 lanes[k * FL_LANES + l] = rows[l * classes + k];
 }
 
-/* n <= FL_LANES rows. `scattering`, and an n of FL_LANES, are known where this is inlined. */
+/* n <= FL_LANES rows. Where this is inlined the compiler knows `scattering`, and n where it is FL_LANES. */
 static FL_INLINE void fl_exchange(int scattering, char *rows, ptrdiff_t step, ptrdiff_t stride, ptrdiff_t n,
                                   ptrdiff_t classes, char *lanes)
 {

@@ -26,9 +26,10 @@
  *   FL_LOG_COSH          log(cosh a) / t                0 <= t = a^2 <= 1
  *
  * The three with a CENTRE are AT_CENTRE + u SLOPE(u) for u = t - CENTRE, so that the rounding of SLOPE counts
- * by half. In the last two AT_CENTRE is most of the result; their CENTRE is one where it is rounded by less
- * than 0.0002 ULP. Polynomials of u have their odd terms apart from the even ones: one chain of 20 products
- * would be waited for. FL_LOG_POLY takes s = f / (2 + f) for sqrt(1/2) <= 1 + f < sqrt(2).
+ * by half. In the last two AT_CENTRE is most of the result; their CENTRE is a number where it is rounded by
+ * less than 0.0002 ULP. Polynomials of u add up their odd and their even terms apart: in a single chain of 20
+ * products each would have to wait for the one before. FL_LOG_POLY takes s = f / (2 + f) for sqrt(1/2) <= 1 +
+ * f < sqrt(2).
  */
 #define P0(z, a) R(a)
 #define P1(z, a, ...) fl_fma(P0(z, __VA_ARGS__), z, R(a))
@@ -217,8 +218,9 @@ static FL_INLINE pair fl_exp_minus_lifted(exp_minus_reduced e, real lift, int ze
     return fl_pair(zero ? R(0) : m.hi * scale, zero ? R(0) : m.lo * scale);
 }
 
-/* 2^FL_LIFT e^-a is normal wherever e^-a is not 0, so that a small factor can be applied before the result
- * sinks into the subnormal range; fl_lowered brings it down. */
+/* A lifted number is 2^FL_LIFT times as large. A lifted e^-a is normal wherever e^-a is not 0, so that a
+ * small factor can be applied before the result becomes subnormal and loses digits; fl_lowered takes the
+ * 2^FL_LIFT away again. */
 #define FL_LIFT (FL_MANTISSA + 40)
 
 static FL_INLINE real fl_lowered(real x) { return x * FL_TWO_TO(-FL_LIFT); }
@@ -240,9 +242,10 @@ static FL_INLINE exp_minus fl_exp_minus_parts(real a, real a_lo)
                         .minus_one = fl_select(zero, fl_exact(R(-1)), less) };
 }
 
-/* e^-a that may have a factor of any size: a deep one is 2^FL_FAR e^-a, and comes down in two steps. The
- * first is applied to the factor, which stays normal where the product is not 0, and so that nothing
- * overflows; the second to the product. e^-a beside 1 is lost where it is deep. */
+/* e^-a that is to be multiplied by a factor of any size. Where it is very small, or `deep`, t is 2^FL_FAR
+ * e^-a, and the product has to be multiplied by 2^-FL_FAR in two steps. The first is applied to the factor,
+ * which stays normal where the product is not 0, so that nothing overflows; the second to the product. A deep
+ * e^-a is lost in rounding beside 1. */
 typedef struct {
     pair t; /* e^-a, or lifted where it is deep */
     real first, second;

@@ -29,7 +29,7 @@ static ptrdiff_t stretch(const fl_batches *b, ptrdiff_t i, ptrdiff_t end)
     return n;
 }
 
-/* What there is one of per row, 1 where `from` is NULL; behind it the last one again, or 0. */
+/* Copies one number for each row, or 1 where `from` is NULL; behind them the last one again, or 0. */
 #define GATHER(real)                                                                         \
     for (ptrdiff_t i = 0; i < n; i++)                                                        \
         ((real *)to)[i] = from ? ((const real *)from)[fl_row_at(call, start + i)] : (real)1; \
@@ -46,10 +46,11 @@ static void gather(const fl_steps_call *call, const void *from, ptrdiff_t start,
     }
 }
 
-/* A block of n rows. The cut into parts depends on the order alone, and with it the order of the sums: parts
- * that lie together, or where these are short the whole of dense rows, copied. */
+/* A block of n rows, which kernels read in parts: stretches of rows that lie one behind the other. Where
+ * these are short, dense rows are copied, and the whole block is one part. The order alone decides on the
+ * parts, and so on the order of the additions. */
 typedef struct {
-    ptrdiff_t start, n, next; /* next: where the rows stand in the order that come after these */
+    ptrdiff_t start, n, next; /* next: the place in the order of the rows that come after these */
     int together, copied;
 } block;
 
@@ -104,26 +105,28 @@ static fl_matrix part_at(const fl_batches *b, const block *k, ptrdiff_t i, const
 
 /* ---- one block of rows ------------------------------------------------------------------------- */
 
-/* A worker's, and its copy of a block's rows. */
-static fl_desk desk_of(const fl_batches *b, int worker, char **copy)
+/* The vectors in a worker's workspace; *copy is set to where it copies the rows of a block. */
+static fl_row_vectors vectors_of(const fl_batches *b, int worker, char **copy)
 {
-    char *labels = fl_workspace_of(&b->arena, worker), *scores = labels + 2 * b->margin,
-         *behind = scores + b->call->scores * b->margin;
-    *copy = behind + b->margin;
-    return (fl_desk){ labels, labels + b->margin, scores, b->call->row_kernel ? scores : behind, b->margin };
+    char *labels = fl_workspace_of(&b->arena, worker), *scores = labels + 2 * b->vector_bytes,
+         *behind = scores + b->call->scores * b->vector_bytes;
+    *copy = behind + b->vector_bytes;
+    return (fl_row_vectors){ labels, labels + b->vector_bytes, scores, b->call->row_kernel ? scores : behind,
+                             b->vector_bytes };
 }
 
-/* Turns the scores of a loss of rows into its derivatives. They lie as `across` says, but for the strips'
- * distance. */
-static int differentiate_rows(const fl_steps_call *call, const fl_desk *at, ptrdiff_t start, ptrdiff_t n,
-                              double *total)
+/* Puts the derivatives of a loss of rows in the place of the scores. These are vectors of one class each,
+ * which a tile that is `across` describes: a group is the distance of two vectors, and a strip FL_LANES rows.
+ */
+static int differentiate_rows(const fl_steps_call *call, const fl_row_vectors *at, ptrdiff_t start,
+                              ptrdiff_t n, double *total)
 {
     const ptrdiff_t size = call->model.real_bytes;
     int32_t label[FL_TILE_ROWS];
     _Alignas(64) char value[FL_TILE_ROWS * sizeof(double)];
     for (ptrdiff_t row = 0, rows; row < n; row += rows) {
         const ptrdiff_t left = n - row;
-        const fl_rows scores = { at->scores + row * size, (ptrdiff_t)at->margin / size, FL_LANES };
+        const fl_rows scores = { at->scores + row * size, (ptrdiff_t)at->vector_bytes / size, FL_LANES };
         int correct;
         double sum;
         rows = left < FL_TILE_ROWS ? left : FL_TILE_ROWS;
@@ -149,7 +152,7 @@ static int differentiate_rows(const fl_steps_call *call, const fl_desk *at, ptrd
     return 0;
 }
 
-int fl_differentiate(const fl_steps_call *call, const fl_desk *at, ptrdiff_t start, ptrdiff_t n,
+int fl_differentiate(const fl_steps_call *call, const fl_row_vectors *at, ptrdiff_t start, ptrdiff_t n,
                      double *total)
 {
     const fl_linear_call *model = &call->model;
@@ -157,7 +160,7 @@ int fl_differentiate(const fl_steps_call *call, const fl_desk *at, ptrdiff_t sta
     double sum = 0;
     gather(call, model->weight.data, start, n, padded, 0, at->weights);
     for (ptrdiff_t k = 0; k < call->scores; k++)
-        memset(at->scores + k * at->margin + n * size, 0, (padded - n) * size); /* of weight 0 */
+        memset(at->scores + k * at->vector_bytes + n * size, 0, (padded - n) * size); /* of weight 0 */
     if (call->row_kernel)
         return differentiate_rows(call, at, start, n, total);
     gather(call, model->y.data, start, n, padded, 1, at->labels);
@@ -178,8 +181,8 @@ int fl_differentiate(const fl_steps_call *call, const fl_desk *at, ptrdiff_t sta
 }
 
 /* Adds the rows' X'g to the sums, and the sum of their losses to *total. Returns a status. */
-static int add_block(const fl_batches *b, const fl_desk *at, ptrdiff_t start, ptrdiff_t n, ptrdiff_t next,
-                     char *copy, double *sums, double *total)
+static int add_block(const fl_batches *b, const fl_row_vectors *at, ptrdiff_t start, ptrdiff_t n,
+                     ptrdiff_t next, char *copy, double *sums, double *total)
 {
     const fl_steps_call *call = b->call;
     const fl_linear_call *model = &call->model;
@@ -193,33 +196,34 @@ static int add_block(const fl_batches *b, const fl_desk *at, ptrdiff_t start, pt
         if (model->starts && !fl_rows_are_inside(model, row_at(b, start + i), x.rows))
             return FL_BAD_INDEX;
         for (ptrdiff_t s = 0; s < call->scores; s++)
-            b->table->forward[layout](&x, (const char *)call->working + s * fl_apart(model) * size,
+            b->table->forward[layout](&x, (const char *)call->working + s * fl_working_stride(model) * size,
                                       call->coef[call->scores * columns + s],
-                                      at->scores + s * b->margin + i * size);
+                                      at->scores + s * b->vector_bytes + i * size);
     }
     const int status = fl_differentiate(call, at, start, n, total);
     if (status)
         return status;
     const double plain = call->slope ? fl_real_at((int)size, at->grads, 0) : 0;
     if (plain != 0)
-        fl_put_real((int)size, at->grads, 0, 1); /* then the sums will be the row */
+        fl_put_real((int)size, at->grads, 0, 1); /* so the sums become the row itself */
     for (ptrdiff_t i = 0; i < n; i += x.rows) {
         x = part_at(b, &k, i, copy);
         for (ptrdiff_t s = 0; s < call->scores; s++, x.ahead = 0)
-            b->table->backward[layout](&x, at->grads + s * b->margin + i * size, NULL,
+            b->table->backward[layout](&x, at->grads + s * b->vector_bytes + i * size, NULL,
                                        sums + s * (columns + 1));
     }
     if (plain != 0)
-        fl_scale_row(call, call->rates[start], plain, fl_real_at((int)size, at->labels, 0),
-                     fl_real_at((int)size, at->weights, 0), fl_real_at((int)size, at->scores, 0), columns,
-                     sums);
+        fl_importance_step(call, call->rates[start], plain, fl_real_at((int)size, at->labels, 0),
+                           fl_real_at((int)size, at->weights, 0), fl_real_at((int)size, at->scores, 0),
+                           columns, sums);
     return 0;
 }
 
 /* ---- tasks ------------------------------------------------------------------------------------- */
 
-/* A power of two: all of a batch have nearly the same number of rows, and any team has nearly the same of
- * them. Sparse rows have one, since to add up dense sums of more would cost what it gains. */
+/* A power of two, so that all tasks of a batch have nearly the same number of rows, and all workers nearly
+ * the same number of tasks. Sparse rows have one task: to add up the dense sums of several would cost what
+ * they gain. */
 ptrdiff_t fl_batch_tasks(const fl_batches *b, ptrdiff_t n)
 {
     const ptrdiff_t most =
@@ -231,8 +235,8 @@ ptrdiff_t fl_batch_tasks(const fl_batches *b, ptrdiff_t n)
     return tasks;
 }
 
-/* Of two neighbours, who is done last adds up: a tree whose shape depends on the number of tasks alone, and
- * few sums that go from one thread to another. */
+/* Of two neighbouring tasks, the one that ends last adds both up. So the order of the additions is a tree
+ * whose shape depends on the number of tasks alone, and few sums go from one thread to another. */
 static void add_up(fl_batches *b, ptrdiff_t task, ptrdiff_t tasks)
 {
     for (ptrdiff_t step = 1; step < tasks; step *= 2) {
@@ -251,7 +255,7 @@ int fl_run_batch_task(fl_batches *b, ptrdiff_t first, ptrdiff_t n, ptrdiff_t tas
     const ptrdiff_t tasks = fl_batch_tasks(b, n), start = first + n * task / tasks,
                     end = first + n * (task + 1) / tasks, next_batch = start + call->batch;
     char *copy;
-    const fl_desk at = desk_of(b, worker, &copy);
+    const fl_row_vectors at = vectors_of(b, worker, &copy);
     double *sums = b->sums + task * b->stride, total = 0;
     int status = 0;
     memset(sums, 0, b->stride * sizeof *sums);
@@ -270,14 +274,6 @@ int fl_run_batch_task(fl_batches *b, ptrdiff_t first, ptrdiff_t n, ptrdiff_t tas
 
 /* ---- memory ------------------------------------------------------------------------------------ */
 
-/* Whether the kernels can read the rows where they lie. */
-static int is_direct(const fl_linear_call *model)
-{
-    const ptrdiff_t size = model->real_bytes, *strides = model->X.strides;
-    return fl_is_real(model->real_bytes, &model->X) &&
-           (!strides || (strides[1] == size && strides[0] % size == 0));
-}
-
 int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads)
 {
     const fl_linear_call *model = &call->model;
@@ -286,18 +282,19 @@ int fl_open_batches(fl_batches *b, const fl_steps_call *call, int threads)
                        .table = fl_kernels((int)size)->linear,
                        .lengths = { model->rows, columns } };
     b->step = strides ? strides[0] : columns * size;
-    b->direct = is_direct(model);
+    b->direct = fl_rows_are_direct(model);
     b->row_bytes = columns * size;
     const ptrdiff_t most = b->row_bytes > call->scores * size ? b->row_bytes : call->scores * size;
     const ptrdiff_t rows =
         model->starts ? MOST_ROWS / call->scores : BLOCK_BYTES / fl_clip(most, 1, BLOCK_BYTES);
     b->per_block = fl_clip(rows, FEWEST_ROWS, MOST_ROWS);
     b->stride = (call->scores * (columns + 1) + 2 * FL_LANES) / FL_LANES * FL_LANES;
-    b->margin = fl_whole_lines((size_t)(b->per_block + FL_LANES) * size);
+    b->vector_bytes = fl_whole_lines((size_t)(b->per_block + FL_LANES) * size);
     const size_t copy = model->starts ? 0 : (size_t)b->per_block * b->row_bytes;
     const ptrdiff_t tasks = fl_batch_tasks(b, call->batch < call->rows ? call->batch : call->rows);
     const size_t sums = (tasks + 1) * b->stride * sizeof(double);
-    if (!fl_open_arena(&b->arena, sums, (3 + call->scores) * b->margin + copy, fl_clip(threads, 1, tasks), 0))
+    if (!fl_open_arena(&b->arena, sums, (3 + call->scores) * b->vector_bytes + copy,
+                       fl_clip(threads, 1, tasks), 0))
         return 0;
     b->sums = (double *)b->arena.shared;
     b->spare = b->sums + tasks * b->stride;

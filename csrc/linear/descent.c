@@ -1,5 +1,5 @@
-/* Stochastic gradient descent on a linear model: mini-batches one after the other. Parameters and their steps
- * are doubles, whatever the rows are. */
+/* Stochastic gradient descent on a linear model: mini-batches one after the other, a step after each.
+ * Parameters and their steps are doubles, whatever the dtype of the rows. */
 #include "api/descent.h"
 #include "api/threads.h"
 #include "linear/batch.h"
@@ -12,20 +12,22 @@
 #include <string.h>
 
 enum {
-    LONG = 1 << 23, /* bytes of an epoch's rows that are worth a team */
+    LONG = 1 << 23, /* bytes of the rows from which on a team of threads is worth waking */
 };
 
 /* ---- one step ---------------------------------------------------------------------------------- */
 
-/* What moves the parameters. By value: the compiler need not fear that writing them changes it. */
+/* How a step moves the parameters. Passed by value, so that the compiler knows that writing parameters does
+ * not change it. */
 typedef struct {
     double rate, clip, l2, cut, momentum, limit;
     int nesterov;
-} rule;
+} step_rule;
 
-/* Returns how many of the next parameters are beyond the limit. With a velocity, the next one takes g's
- * place. */
-static ptrdiff_t move(rule r, ptrdiff_t n, const double *w, double *g, const double *velocity, double *next)
+/* Sets the next parameters, and returns how many of them are beyond the limit. Where there is a velocity, the
+ * next one replaces g. */
+static ptrdiff_t move(step_rule r, ptrdiff_t n, const double *w, double *g, const double *velocity,
+                      double *next)
 {
     ptrdiff_t nonfinite = 0;
     if (!velocity)
@@ -45,7 +47,7 @@ static ptrdiff_t move(rule r, ptrdiff_t n, const double *w, double *g, const dou
     return nonfinite;
 }
 
-static void keep(const fl_batches *batches, fl_steps_call *call, const double *next)
+static void store_parameters(const fl_batches *batches, fl_steps_call *call, const double *next)
 {
     const ptrdiff_t columns = call->model.columns, n = call->scores * (columns + 1);
     const double *velocity = batches->sums;
@@ -56,10 +58,11 @@ static void keep(const fl_batches *batches, fl_steps_call *call, const double *n
     memcpy(call->coef, next, n * sizeof *next);
     for (ptrdiff_t s = 0; s < call->scores; s++, next += columns)
         if (call->model.real_bytes == 8)
-            memcpy((double *)call->working + s * fl_apart(&call->model), next, columns * sizeof *next);
+            memcpy((double *)call->working + s * fl_working_stride(&call->model), next,
+                   columns * sizeof *next);
         else
             for (ptrdiff_t j = 0; j < columns; j++)
-                ((float *)call->working)[s * fl_apart(&call->model) + j] = (float)next[j];
+                ((float *)call->working)[s * fl_working_stride(&call->model) + j] = (float)next[j];
     call->steps++;
     if (call->average && call->steps > call->average_from) {
         const double share = 1 / (double)(call->steps - call->average_from);
@@ -71,7 +74,7 @@ static void keep(const fl_batches *batches, fl_steps_call *call, const double *n
 typedef struct {
     fl_batches batches;
     fl_steps_call *call;
-    ptrdiff_t batch; /* that the round is about */
+    ptrdiff_t batch; /* of this round */
     double *next;    /* parameters */
     fl_total loss;
     int status;
@@ -83,7 +86,7 @@ static ptrdiff_t rows_of(const fl_steps_call *call, ptrdiff_t batch)
     return left < call->batch ? left : call->batch;
 }
 
-/* From the sums of the batch's tasks. A step that is not finite is not taken. */
+/* A step from the sums of the batch. One that is not finite is not taken. */
 static int take_step(steps_job *job, fl_steps_call *call)
 {
     const ptrdiff_t columns = call->model.columns, scores = call->scores, n = rows_of(call, job->batch);
@@ -100,8 +103,10 @@ static int take_step(steps_job *job, fl_steps_call *call)
         return FL_DIVERGED;
     }
     const double clip = g.norm > call->clip_norm ? call->clip_norm / g.norm : 1;
-    const rule r = { rate, clip, call->l2, rate * call->l1, call->momentum, call->limit, call->nesterov };
-    rule of_intercept = r;
+    const step_rule r = {
+        rate, clip, call->l2, rate * call->l1, call->momentum, call->limit, call->nesterov
+    };
+    step_rule of_intercept = r;
     of_intercept.rate *= call->intercept_rate;
     of_intercept.l2 = of_intercept.cut = 0;
     for (ptrdiff_t s = 0; s < scores; s++, sums += columns + 1) {
@@ -114,7 +119,7 @@ static int take_step(steps_job *job, fl_steps_call *call)
     if (call->nonfinite)
         return FL_DIVERGED;
     job->loss = fl_total_add(job->loss, (fl_total){ total, 0 });
-    keep(&job->batches, call, job->next);
+    store_parameters(&job->batches, call, job->next);
     return 0;
 }
 

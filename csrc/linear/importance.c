@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-/* Gauss and Kronrod's rule of 15 points on [0, 1], and on every other one Gauss's of 7. */
+/* The integral from the current score to another, by two rules whose difference tells the error: that of
+ * Gauss and Kronrod with 15 points on [0, 1], and on every other one of these that of Gauss with 7. */
 enum { POINTS = 15, END = POINTS, MOST_PARTS = 1000 };
 static const double abscissas[POINTS] = {
     0.0042723144395936941, 0.025446043828620757, 0.067567788320115452, 0.12923440720030277,
@@ -26,7 +27,7 @@ typedef struct {
     double y;
 } slope;
 
-/* Of the losses at the points from s to s + d, and last at the end. */
+/* Sets the slopes at the rule's points between s and s + d, and behind them, at END, that at s + d. */
 static void slopes(const slope *f, double s, double d, double *grads)
 {
     double y[FL_LANES], scores[FL_LANES], sum;
@@ -46,10 +47,10 @@ static void slopes(const slope *f, double s, double d, double *grads)
     f->kernel(&block);
 }
 
-/* The time is the integral of ds / -slope(s), whatever the step: none is too long. A part of the way is
- * shortened where both rules do not agree, where it takes more time than is left, and where the slope changes
- * its sign: what is behind a minimum is never reached. */
-double fl_flow(fl_kernel *kernel, const double *constants, double y, double score, double time)
+/* The time that the score takes from s to s + d is the integral of ds / -slope(s), however long d is. d is
+ * shortened where the two rules do not agree, where it would take more time than is left, and where the slope
+ * changes its sign: the score never gets beyond a minimum. */
+double fl_score_after(fl_kernel *kernel, const double *constants, double y, double score, double time)
 {
     const slope f = { kernel, constants, y };
     double s = score, left = time, most = 1e300, grads[FL_LANES];
@@ -73,7 +74,7 @@ double fl_flow(fl_kernel *kernel, const double *constants, double y, double scor
         } else if (!(fabs(fine - coarse) <= 1e-8 * time)) {
             most = length / 2;
         } else if (fine >
-                   left * (1 + 1e-12)) { /* Newton's step back from the end, where it stays on the way */
+                   left * (1 + 1e-12)) { /* Newton's step back from the end, unless it leads beyond s */
             const double back = length - (fine - left) * fabs(grads[END]);
             most = back > 0 && back < length ? back : length * (left / fine);
         } else {
@@ -86,14 +87,14 @@ double fl_flow(fl_kernel *kernel, const double *constants, double y, double scor
     return s;
 }
 
-void fl_scale_row(const fl_steps_call *call, double rate, double plain, double y, double weight, double score,
-                  ptrdiff_t n, double *row)
+void fl_importance_step(const fl_steps_call *call, double rate, double plain, double y, double weight,
+                        double score, ptrdiff_t n, double *row)
 {
     double square = call->fit_intercept ? call->intercept_rate : 0;
     for (ptrdiff_t j = 0; j < n; j++)
         square += row[j] * row[j];
     const double speed = rate * square, time = speed * weight;
-    const double end = fl_flow(call->slope, call->slope_constants, y, score, time);
+    const double end = fl_score_after(call->slope, call->slope_constants, y, score, time);
     const double g = time == 0 ? plain : (score - end) / speed;
     for (ptrdiff_t j = 0; j <= n; j++)
         row[j] *= g;

@@ -1,17 +1,18 @@
-/* Importance-aware steps (Karampatziakis & Langford 2011): gradient descent on one row, in steps as short as
- * you like. Along a row the parameters are a multiple of it, so that all that moves is its score. */
+/* Importance-aware steps (Karampatziakis & Langford 2011). A row of weight h counts as h times as many steps
+ * on that row, each as short as you like: gradient descent becomes a differential equation in time. All these
+ * steps move the parameters along the row, so that the row's score alone has to be followed. */
 #ifndef FL_FLOW_H
 #define FL_FLOW_H
 
 #include "api/descent.h"
 
-/* Where ds/dt = -slope(s) leads from `score` in that time, to about 1e-9 of the way; never beyond a minimum
- * of the loss. `slope` is a gradient in doubles. */
-double fl_flow(fl_kernel *slope, const double *constants, double y, double score, double time);
+/* The score after that time, where it begins at `score` and ds/dt = -slope(s): to about 1e-9 of its change,
+ * and never beyond a minimum of the loss. `slope` is a kernel of the gradient in doubles. */
+double fl_score_after(fl_kernel *slope, const double *constants, double y, double score, double time);
 
-/* Of an importance-aware step on one row: its n numbers and, behind them, 1 for the intercept, or 0, become
- * what the step multiplies by the rate. `plain` is the derivative of its loss, times the weight. */
-void fl_scale_row(const fl_steps_call *call, double rate, double plain, double y, double weight, double score,
-                  ptrdiff_t n, double *row);
+/* An importance-aware step on one row: its n numbers and, behind them, 1 for the intercept, or 0, become the
+ * gradient that a step with that rate multiplies. `plain` is the derivative of its loss, times the weight. */
+void fl_importance_step(const fl_steps_call *call, double rate, double plain, double y, double weight,
+                        double score, ptrdiff_t n, double *row);
 
 #endif

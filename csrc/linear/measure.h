@@ -1,4 +1,4 @@
-/* How large the numbers are that steps are made of. */
+/* The size of gradients and parameters, and whether they are finite; and what l1 does to a coefficient. */
 #ifndef FL_MEASURE_H
 #define FL_MEASURE_H
 
@@ -11,8 +11,8 @@ typedef struct {
     int finite;
 } fl_extent;
 
-/* Of n numbers, which it multiplies by a factor; behind them there are zeros up to whole groups of
- * FL_MEASURE_LANES: so every compiler adds in the same order. */
+/* Multiplies n numbers by a factor, and measures them. Behind them there are zeros up to whole groups of
+ * FL_MEASURE_LANES, so that every compiler adds in the same order. */
 enum { FL_MEASURE_LANES = 8 };
 
 static inline fl_extent fl_measure(double *x, ptrdiff_t n, double factor)
@@ -43,18 +43,19 @@ static inline fl_extent fl_measure(double *x, ptrdiff_t n, double factor)
     return (fl_extent){ norm, all, zero == 0 };
 }
 
-/* How many of n numbers are beyond the limit, or NaN. */
+/* How many of n numbers are NaN or, in magnitude, above the limit. */
 static inline ptrdiff_t fl_count_nonfinite(const double *x, ptrdiff_t n, double limit)
 {
-    double found = 0; /* the loop of an integer is not vectorised */
+    double found = 0; /* a loop that counts in an integer is not vectorised */
 #pragma omp simd reduction(+ : found)
     for (ptrdiff_t j = 0; j < n; j++)
         found += fabs(x[j]) <= limit ? 0.0 : 1.0;
     return (ptrdiff_t)found;
 }
 
-/* Within `cut` of 0 a coefficient becomes 0, as where the cut is NaN: infinity less what it was. Without a
- * branch, which half of the signs would take: in steps on sparse rows that was half of the time. */
+/* Moves a coefficient by `cut` towards 0, but not beyond. It is also 0 where the cut is NaN, as that of an
+ * infinite cut less one is. Without a branch, which would go either way as signs do: in steps on sparse rows
+ * it took half of the time. */
 static inline double fl_shrunk(double w, double cut)
 {
     const double below = cut < w ? cut : w;

@@ -1,4 +1,4 @@
-/* One pass over the rows of a linear model: by blocks that are still in cache when X'g reads them again. */
+/* One pass over the rows of a linear model, in blocks that are still in cache when X'g reads them again. */
 #include "api/levels.h"
 #include "api/linear.h"
 #include "api/threads.h"
@@ -11,39 +11,40 @@
 #include <string.h>
 
 enum {
-    COLUMN_BYTES = 1 << 19, /* of one that is read by columns, in longer runs */
+    COLUMN_BYTES = 1 << 19, /* of a block that is read by columns, where longer runs are faster */
     SHORT_RUN = 512,
-    BLOCK_BYTES = 1 << 16, /* of a block's rows, about: a part of the second level of cache */
+    BLOCK_BYTES = 1 << 16, /* of a block of rows, about: a part of the second level of cache */
     MOST_ROWS = FL_BLOCK,
     FEWEST_ROWS = 4,
     FEW_BLOCKS = 4, /* a call of fewer stays on its own thread */
-    /* The sums of each task are its own, so that their order is fixed: tasks, and all their sums together,
-     * unless so many tasks as every team needs take more. */
+    /* Each task has sums of its own, so that the order of the additions is fixed. There are MOST_TASKS at
+     * most, and MOST_SUMS in all tasks together, but FEWEST_TASKS in any case: every team needs some. */
     MOST_TASKS = 128,
     FEWEST_TASKS = 8,
     MOST_SUMS = 1 << 18,
-    LONG = 1 << 23,  /* bytes of X that take any CPU long enough to wake a team */
-    INDEX_BYTES = 4, /* what an index counts as: the blocks, and so the bits, are the same for all of them */
+    LONG = 1 << 23,  /* bytes of X that take every CPU long enough to make waking a team worth it */
+    INDEX_BYTES = 4, /* what an index of any size counts as, so that blocks, and the bits, are the same for
+                        all of them */
 };
 
-/* What there is one of per row: padded to whole groups of lanes. */
-typedef enum { LABELS, WEIGHTS, SCORES, ALONG, FIRST, SECOND, MARGINS } margin;
+/* Vectors with one number for each row of a block, padded to whole groups of lanes. */
+typedef enum { LABELS, WEIGHTS, SCORES, ALONG, FIRST, SECOND, VECTORS } row_vector;
 
 typedef struct {
     const fl_linear_call *call;
-    fl_shape shape, rows; /* of X, and of what there is one of per row */
+    fl_shape shape, rows; /* of X, and of a vector with one number per row */
     ptrdiff_t lengths[2];
     fl_layout layout;
     int direct; /* the kernels read X where it lies */
     int is_long;
     ptrdiff_t per_block, per_task, stride;
     double *sums;
-    size_t margin;
+    size_t vector_bytes;
 } linear_job;
 
 /* ---- one block --------------------------------------------------------------------------------- */
 
-static const void *read_margin(const linear_job *job, const fl_array *a, ptrdiff_t start, ptrdiff_t n,
+static const void *read_vector(const linear_job *job, const fl_array *a, ptrdiff_t start, ptrdiff_t n,
                                int padded, char *copy)
 {
     const int size = job->call->real_bytes;
@@ -60,7 +61,7 @@ static const void *read_weights(const linear_job *job, ptrdiff_t start, ptrdiff_
     const int size = job->call->real_bytes;
     memset(copy + n * size, 0, (padded - n) * size);
     if (job->call->weight.data)
-        return read_margin(job, &job->call->weight, start, n, padded > n, copy);
+        return read_vector(job, &job->call->weight, start, n, padded > n, copy);
     for (ptrdiff_t i = 0; i < n; i++)
         if (size == 8)
             ((double *)copy)[i] = 1;
@@ -124,17 +125,17 @@ static int run_block(const void *job_of_rows, ptrdiff_t block, fl_workspace *wor
     const ptrdiff_t n = left < job->per_block ? left : job->per_block;
     const ptrdiff_t padded = fl_whole_groups(n);
     double *sums = job->sums + block / job->per_task * job->stride, total = 0;
-    char *margins[MARGINS];
+    char *vectors[VECTORS];
 
     *sum = (fl_total){ 0, 0 };
     if (call->starts && !fl_rows_are_inside(call, start, n))
         return FL_BAD_INDEX;
-    for (int i = 0; i < MARGINS; i++)
-        margins[i] = workspace->memory + i * job->margin;
-    const fl_matrix x = read_rows(job, start, n, workspace->memory + MARGINS * job->margin);
-    table->forward[job->layout](&x, call->coef, call->intercept, margins[SCORES]);
+    for (int i = 0; i < VECTORS; i++)
+        vectors[i] = workspace->memory + i * job->vector_bytes;
+    const fl_matrix x = read_rows(job, start, n, workspace->memory + VECTORS * job->vector_bytes);
+    table->forward[job->layout](&x, call->coef, call->intercept, vectors[SCORES]);
     if (call->scores)
-        memcpy((char *)call->scores + start * size, margins[SCORES], n * size);
+        memcpy((char *)call->scores + start * size, vectors[SCORES], n * size);
     if (!call->kernel)
         return 0;
 
@@ -142,32 +143,32 @@ static int run_block(const void *job_of_rows, ptrdiff_t block, fl_workspace *wor
         .n = padded,
         .inputs = 2,
         .outputs = call->vector ? 2 : 1,
-        .in = { read_margin(job, &call->y, start, n, padded > n, margins[LABELS]), margins[SCORES] },
-        .out = { margins[FIRST], margins[SECOND] },
-        .weight = read_weights(job, start, n, padded, margins[WEIGHTS]),
+        .in = { read_vector(job, &call->y, start, n, padded > n, vectors[LABELS]), vectors[SCORES] },
+        .out = { vectors[FIRST], vectors[SECOND] },
+        .weight = read_weights(job, start, n, padded, vectors[WEIGHTS]),
         .weight_step = FL_LANES,
         .constants = call->constants,
         .scale = 1,
         .sum = &total,
     };
     if (padded > n) {
-        fl_fill_up(size, margins[LABELS], n, padded);
-        fl_fill_up(size, margins[SCORES], n, padded);
+        fl_fill_up(size, vectors[LABELS], n, padded);
+        fl_fill_up(size, vectors[SCORES], n, padded);
     }
     const int violated = call->kernel(&values);
     sum->hi = total;
     if (block % job->per_task == 0)
         memset(sums, 0, job->stride * sizeof *sums);
     if (call->vector)
-        table->forward[job->layout](&x, call->vector, call->vector_intercept, margins[ALONG]);
-    table->backward[job->layout](&x, margins[call->vector ? SECOND : FIRST],
-                                 call->vector ? margins[ALONG] : NULL, sums);
+        table->forward[job->layout](&x, call->vector, call->vector_intercept, vectors[ALONG]);
+    table->backward[job->layout](&x, vectors[call->vector ? SECOND : FIRST],
+                                 call->vector ? vectors[ALONG] : NULL, sums);
     return violated ? FL_VIOLATED : 0;
 }
 
 /* ---- a call ------------------------------------------------------------------------------------ */
 
-/* Of a sparse matrix, the elements that belong to rows; its starts may be anything. */
+/* How many elements of a sparse matrix belong to rows. Its starts have not been checked. */
 static ptrdiff_t elements(const fl_linear_call *call)
 {
     const int64_t first = index_at(call, call->starts, 0), end = index_at(call, call->starts, call->rows);
@@ -184,7 +185,7 @@ static void prepare(linear_job *job, const fl_linear_call *call)
     job->shape = (fl_shape){ 2, job->lengths };
     job->rows = (fl_shape){ 1, job->lengths };
     const int dense = !call->starts && fl_is_real(call->real_bytes, &call->X);
-    const int by_rows = dense && (!strides || (strides[1] == size && strides[0] % size == 0));
+    const int by_rows = dense && fl_rows_are_direct(call);
     const int by_columns = dense && !by_rows && strides[0] == size && strides[1] % size == 0;
     job->layout = call->starts ? FL_LAYOUT_sparse : by_columns ? FL_LAYOUT_columns : FL_LAYOUT_rows;
     job->direct = call->starts || by_rows || by_columns;
@@ -199,7 +200,7 @@ static void prepare(linear_job *job, const fl_linear_call *call)
     const ptrdiff_t tasks = fl_clip(MOST_SUMS / (columns + 1), FEWEST_TASKS, MOST_TASKS);
     job->per_task = (blocks + tasks - 1) / tasks;
     job->stride = (columns + FL_LANES) / FL_LANES * FL_LANES;
-    job->margin = fl_whole_lines((job->per_block + FL_LANES) * size);
+    job->vector_bytes = fl_whole_lines((job->per_block + FL_LANES) * size);
 }
 
 /* The sums of all tasks, as a tree whose shape depends on their number alone. */
@@ -229,7 +230,7 @@ int fl_run_linear(const fl_linear_call *call, double *sum)
     const size_t copy = job.direct ? 0 : job.per_block * call->columns * call->real_bytes;
     const ptrdiff_t workers = blocks < FEW_BLOCKS ? 1 : fl_clip(fl_num_threads(), 1, FL_MAX_WORKERS);
     fl_arena arena;
-    if (!fl_open_arena(&arena, sums, MARGINS * job.margin + copy, workers, 0))
+    if (!fl_open_arena(&arena, sums, VECTORS * job.vector_bytes + copy, workers, 0))
         return FL_NO_MEMORY;
     job.sums = (double *)arena.shared;
     const fl_job work = { .call = &job,

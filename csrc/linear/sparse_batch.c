@@ -5,11 +5,11 @@
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 enum {
-    LANES = 4, /* of elements: sums that would each wait for themselves */
-    AHEAD = 8, /* rows, that are fetched before they are read */
+    LANES = 4, /* sums side by side: an addition to one need not wait for the last to another */
+    AHEAD = 8, /* rows by which fetching is ahead of reading */
 };
 
-/* Of int32 or int64, whose size is known where this is inlined, as is that of reals. */
+/* An int32 or int64, whose size the compiler knows where this is inlined; as it does that of reals. */
 static ALWAYS_INLINE ptrdiff_t index_at(int size, const void *x, ptrdiff_t i)
 {
     return size == 4 ? (ptrdiff_t)((const int32_t *)x)[i] : (ptrdiff_t)((const int64_t *)x)[i];
@@ -24,49 +24,49 @@ ptrdiff_t fl_most_touched(const fl_steps_call *call, ptrdiff_t elements)
     return call->scores * (elements < call->model.columns ? elements : call->model.columns);
 }
 
-/* Sets, where there is memory, what lies there; returns the bytes. */
-static size_t lay_out(const fl_steps_call *call, fl_sparse_batch *b, ptrdiff_t most, ptrdiff_t elements,
+/* Sets where everything lies in `memory`, unless that is NULL; returns the bytes. */
+static size_t lay_out(const fl_steps_call *call, fl_sparse_batch *b, ptrdiff_t most_rows, ptrdiff_t elements,
                       char *memory)
 {
     const ptrdiff_t scores = call->scores, grads = fl_most_touched(call, elements) + scores + FL_LANES;
-    const size_t margin = fl_whole_lines((size_t)(most + FL_LANES) * call->model.real_bytes);
+    const size_t vector_bytes = fl_whole_lines((size_t)(most_rows + FL_LANES) * call->model.real_bytes);
     size_t used = 0;
 #define PLACE(what, bytes) (memory ? (what = (void *)(memory + used)) : NULL, used += fl_whole_lines(bytes))
-    PLACE(b->at.labels, margin);
-    PLACE(b->at.weights, margin);
-    PLACE(b->at.scores, scores * margin);
-    PLACE(b->at.grads, margin);
-    PLACE(b->counts, most * sizeof *b->counts);
-    PLACE(b->ends, most * sizeof *b->ends);
-    PLACE(b->g, scores * most * sizeof *b->g);
-    PLACE(b->sizes, most * sizeof *b->sizes);
+    PLACE(b->vectors.labels, vector_bytes);
+    PLACE(b->vectors.weights, vector_bytes);
+    PLACE(b->vectors.scores, scores * vector_bytes);
+    PLACE(b->vectors.grads, vector_bytes);
+    PLACE(b->counts, most_rows * sizeof *b->counts);
+    PLACE(b->ends, most_rows * sizeof *b->ends);
+    PLACE(b->g, scores * most_rows * sizeof *b->g);
+    PLACE(b->sizes, most_rows * sizeof *b->sizes);
     PLACE(b->columns, elements * sizeof *b->columns);
     PLACE(b->elements, elements * sizeof *b->elements);
     PLACE(b->touched, grads * sizeof *b->touched);
     PLACE(b->grads, grads * sizeof *b->grads);
     PLACE(b->sums, scores * call->model.columns * sizeof *b->sums);
 #undef PLACE
-    b->at.margin = margin;
+    b->vectors.vector_bytes = vector_bytes;
     return used;
 }
 
-size_t fl_sparse_batch_bytes(const fl_steps_call *call, ptrdiff_t most, ptrdiff_t elements)
+size_t fl_sparse_batch_bytes(const fl_steps_call *call, ptrdiff_t most_rows, ptrdiff_t elements)
 {
     fl_sparse_batch none;
-    return lay_out(call, &none, most, elements, NULL);
+    return lay_out(call, &none, most_rows, elements, NULL);
 }
 
-void fl_lay_out_batch(const fl_steps_call *call, fl_sparse_batch *b, ptrdiff_t most, ptrdiff_t elements,
+void fl_lay_out_batch(const fl_steps_call *call, fl_sparse_batch *b, ptrdiff_t most_rows, ptrdiff_t elements,
                       char *memory)
 {
-    lay_out(call, b, most, elements, memory);
-    b->room = elements;
-    b->most = most;
+    lay_out(call, b, most_rows, elements, memory);
+    b->capacity = elements;
+    b->most_rows = most_rows;
     if (call->row_kernel)
-        b->at.grads = b->at.scores;
+        b->vectors.grads = b->vectors.scores;
 }
 
-/* Where a row's elements are; none where its starts are wrong. */
+/* Where a row's elements are. end < start where the starts lead out of the matrix. */
 typedef struct {
     ptrdiff_t start, end;
 } span;
@@ -77,12 +77,12 @@ static ALWAYS_INLINE span span_of(const fl_linear_call *model, int index, ptrdif
     return s.start < 0 || s.start > s.end || s.end > model->stored ? (span){ 0, -1 } : s;
 }
 
-ptrdiff_t fl_most_elements(const fl_steps_call *call, ptrdiff_t most)
+ptrdiff_t fl_most_elements(const fl_steps_call *call, ptrdiff_t most_rows)
 {
     ptrdiff_t largest = 0;
-    for (ptrdiff_t first = 0; first < call->rows; first += most) {
+    for (ptrdiff_t first = 0; first < call->rows; first += most_rows) {
         ptrdiff_t sum = 0;
-        for (ptrdiff_t i = first; i < first + most && i < call->rows; i++) {
+        for (ptrdiff_t i = first; i < first + most_rows && i < call->rows; i++) {
             const span s = span_of(&call->model, call->model.index_bytes, fl_row_at(call, i));
             sum += filled(s.end - s.start);
         }
@@ -93,7 +93,8 @@ ptrdiff_t fl_most_elements(const fl_steps_call *call, ptrdiff_t most)
 
 /* ---- rows -------------------------------------------------------------------------------------- */
 
-/* Rows lie anywhere: what is about one that comes later, and what it holds, where it comes soon. */
+/* Rows lie anywhere in memory. So where a row that comes later begins is fetched, and of one that comes soon
+ * its elements. */
 static ALWAYS_INLINE void fetch(const fl_steps_call *call, int real, int index, ptrdiff_t i)
 {
     const fl_linear_call *model = &call->model;
@@ -116,7 +117,7 @@ typedef struct {
     int32_t before;         /* the last column */
 } row_facts;
 
-/* LANES elements from k on, of which the last one is repeated, as 0. */
+/* LANES elements from k on; behind the last one, zeros in its column. */
 static ALWAYS_INLINE void copy_group(const fl_linear_call *model, int real, int index, ptrdiff_t k,
                                      ptrdiff_t last, int32_t *restrict columns, double *restrict elements,
                                      row_facts *restrict row)
@@ -146,15 +147,15 @@ static double sum_of_sizes(const double *x, ptrdiff_t n)
     return sum;
 }
 
-/* Returns how many elements there are then, or -1 where the row is not inside of the matrix. */
+/* Returns the number of elements, filled up, or -1 where the row leads out of the matrix. */
 static ALWAYS_INLINE ptrdiff_t copy_row(const fl_linear_call *model, int real, int index, span s,
-                                        ptrdiff_t room, int32_t *columns, double *x, double *size,
+                                        ptrdiff_t capacity, int32_t *columns, double *x, double *size,
                                         int *distinct)
 {
     const ptrdiff_t n = s.end - s.start, all = filled(n);
     row_facts row = { .before = -1 };
     ptrdiff_t k = 0;
-    if (n < 0 || all > room)
+    if (n < 0 || all > capacity)
         return -1;
     for (; k + LANES < n; k += LANES)
         copy_group(model, real, index, s.start + k, s.start + k + LANES - 1, columns + k, x + k, &row);
@@ -172,7 +173,7 @@ static ALWAYS_INLINE int copy_rows(const fl_steps_call *call, fl_sparse_batch *b
     ptrdiff_t used = 0;
     for (ptrdiff_t i = 0; i < b->n; i++) {
         const span s = span_of(&call->model, index, fl_row_at(call, first + i));
-        const ptrdiff_t n = copy_row(&call->model, real, index, s, b->room - used, b->columns + used,
+        const ptrdiff_t n = copy_row(&call->model, real, index, s, b->capacity - used, b->columns + used,
                                      b->elements + used, b->sizes + i, &b->distinct);
         if (n < 0)
             return 0;
@@ -214,7 +215,8 @@ static ALWAYS_INLINE void score_rows(const fl_steps_call *call, const fl_sparse_
         const double constant = fl_get(shared, intercept);
         for (ptrdiff_t i = 0, start = 0; i < b->n; start = b->ends[i++]) {
             const double sum = times(b->columns + start, b->elements + start, b->ends[i] - start, v, shared);
-            fl_put_real(call->model.real_bytes, b->at.scores + s * b->at.margin, i, scale * sum + constant);
+            fl_put_real(call->model.real_bytes, b->vectors.scores + s * b->vectors.vector_bytes, i,
+                        scale * sum + constant);
         }
     }
 }
@@ -229,15 +231,15 @@ int fl_score_batch(const fl_steps_call *call, const fl_sparse_batch *b, double s
         score_rows(call, b, scale, 0);
     for (ptrdiff_t i = 0; i < b->n; i += FL_BLOCK) {
         const ptrdiff_t at = i * size, left = b->n - i;
-        const fl_desk some = { b->at.labels + at, b->at.weights + at, b->at.scores + at, b->at.grads + at,
-                               b->at.margin };
+        const fl_row_vectors some = { b->vectors.labels + at, b->vectors.weights + at, b->vectors.scores + at,
+                                      b->vectors.grads + at, b->vectors.vector_bytes };
         const int status = fl_differentiate(call, &some, first + i, left < FL_BLOCK ? left : FL_BLOCK, loss);
         if (status)
             return status;
     }
     for (ptrdiff_t s = 0; s < call->scores; s++)
         for (ptrdiff_t i = 0; i < b->n; i++)
-            b->g[s * b->most + i] = fl_real_at(size, b->at.grads + s * b->at.margin, i);
+            b->g[s * b->most_rows + i] = fl_real_at(size, b->vectors.grads + s * b->vectors.vector_bytes, i);
     return 0;
 }
 
@@ -254,7 +256,7 @@ static void add_rows(const fl_sparse_batch *b, const double *g, double *sums)
     }
 }
 
-/* Of the coefficients from `from` on, of one score. */
+/* The gradient by the coefficients of one score, which begin at `from`. */
 static ptrdiff_t multiply_row(const fl_sparse_batch *b, double g, ptrdiff_t from, ptrdiff_t *touched,
                               double *grads)
 {
@@ -288,7 +290,7 @@ ptrdiff_t fl_collect_batch(const fl_steps_call *call, const fl_sparse_batch *b)
 {
     ptrdiff_t found = 0;
     for (ptrdiff_t s = 0; s < call->scores; s++) {
-        const double *g = b->g + s * b->most;
+        const double *g = b->g + s * b->most_rows;
         const ptrdiff_t from = s * call->model.columns;
         found += b->n == 1 && b->distinct ? multiply_row(b, *g, from, b->touched + found, b->grads + found)
                                           : collect_sums(b, g, from, b->touched + found, b->grads + found);
@@ -317,7 +319,7 @@ static ALWAYS_INLINE void move_rows(const fl_sparse_batch *b, const double *gs, 
 void fl_move_batch(const fl_steps_call *call, const fl_sparse_batch *b, fl_motion m)
 {
     const double *g = b->g;
-    for (ptrdiff_t s = 0; s < call->scores; s++, g += b->most, m.v += call->model.columns) {
+    for (ptrdiff_t s = 0; s < call->scores; s++, g += b->most_rows, m.v += call->model.columns) {
         if (b->shared) {
             move_rows(b, g, 1, 0, m);
         } else if (m.past) {
@@ -331,7 +333,7 @@ void fl_move_batch(const fl_steps_call *call, const fl_sparse_batch *b, fl_motio
 
 double fl_batch_total(const fl_sparse_batch *b, ptrdiff_t score)
 {
-    const double *g = b->g + score * b->most;
+    const double *g = b->g + score * b->most_rows;
     double sum = 0;
     for (ptrdiff_t i = 0; i < b->n; i++)
         sum += g[i];
@@ -342,7 +344,7 @@ double fl_batch_bound(const fl_steps_call *call, const fl_sparse_batch *b)
 {
     double bound = 0;
     for (ptrdiff_t s = 0; s < call->scores; s++) {
-        const double *g = b->g + s * b->most;
+        const double *g = b->g + s * b->most_rows;
         double sum = 0;
         for (ptrdiff_t i = 0; i < b->n; i++)
             sum += g[i] != 0 ? fabs(g[i]) * b->sizes[i] : 0; /* such a row may hold anything */

@@ -6,22 +6,22 @@
 
 #include <math.h>
 
-/* The rows are copied, as doubles: each is filled up to whole groups of lanes with its last column and 0, so
- * that loops over rows of nearly the same length end where the processor has guessed. */
+/* The rows are copied, as doubles. Each is filled up to whole groups of lanes with zeros in its last column,
+ * so that loops over rows of nearly the same length end where the processor has predicted. */
 typedef struct {
     ptrdiff_t n;
     int distinct; /* the last row has no column twice */
     int shared;   /* other threads move the same parameters */
-    fl_desk at;
-    ptrdiff_t *counts; /* elements of each row, without those that fill it up */
-    ptrdiff_t *ends;   /* of the rows, in what comes next */
-    int32_t *columns;  /* of the elements */
+    fl_row_vectors vectors;
+    ptrdiff_t *counts; /* elements of each row, without the zeros that fill it up */
+    ptrdiff_t *ends;   /* of each row, in columns and elements */
+    int32_t *columns;  /* of each element */
     double *elements;
-    ptrdiff_t room, most; /* for so many elements, and rows */
-    double *g;            /* for each score, `most` apart, of each row the derivative of its loss */
-    double *sizes;        /* of each row its largest element, in magnitude */
-    double *sums;         /* zeros, one per coefficient */
-    ptrdiff_t *touched;   /* the coefficients that the gradient has */
+    ptrdiff_t capacity, most_rows; /* how many elements and rows there is memory for */
+    double *g;          /* for each score, `most_rows` apart, of each row the derivative of its loss */
+    double *sizes;      /* of each row its largest element, in magnitude */
+    double *sums;       /* zeros, one per coefficient */
+    ptrdiff_t *touched; /* the coefficients that the gradient has */
     double *grads; /* there, and behind them those of the intercepts; and zeros up to whole groups of lanes */
 } fl_sparse_batch;
 
@@ -30,12 +30,12 @@ typedef struct {
 
 /* How many coefficients rows with so many elements can touch. */
 ptrdiff_t fl_most_touched(const fl_steps_call *call, ptrdiff_t elements);
-/* The bytes of a batch of `most` rows with that many elements, filled up as above. */
-size_t fl_sparse_batch_bytes(const fl_steps_call *call, ptrdiff_t most, ptrdiff_t elements);
-void fl_lay_out_batch(const fl_steps_call *call, fl_sparse_batch *b, ptrdiff_t most, ptrdiff_t elements,
+/* The bytes of a batch of `most_rows` rows with that many elements, filled up as above. */
+size_t fl_sparse_batch_bytes(const fl_steps_call *call, ptrdiff_t most_rows, ptrdiff_t elements);
+void fl_lay_out_batch(const fl_steps_call *call, fl_sparse_batch *b, ptrdiff_t most_rows, ptrdiff_t elements,
                       char *memory);
-/* What the `most` consecutive rows of all that have the most elements have, filled up. */
-ptrdiff_t fl_most_elements(const fl_steps_call *call, ptrdiff_t most);
+/* The most elements, filled up, that a batch of `most_rows` rows of this call has. */
+ptrdiff_t fl_most_elements(const fl_steps_call *call, ptrdiff_t most_rows);
 
 /* Copies n rows from the first-th on. Returns whether they are inside of the matrix. */
 int fl_open_batch(const fl_steps_call *call, fl_sparse_batch *b, ptrdiff_t first, ptrdiff_t n);
@@ -51,19 +51,20 @@ double fl_batch_bound(const fl_steps_call *call, const fl_sparse_batch *b);
 /* Sets the coefficients where X'g is not 0, and what it is there. Returns their number. */
 ptrdiff_t fl_collect_batch(const fl_steps_call *call, const fl_sparse_batch *b);
 
-/* A step against the gradient, and, unless NULL, what its average is made of. */
+/* A step against the gradient; past, unless NULL, is what the average is computed from. */
 typedef struct {
     double *v, *past;
     double rate, mass; /* past gets mass times each change of v */
 } fl_motion;
 
-/* Moves all coefficients by rate * X'g / n, with no look at where to. */
+/* Moves all coefficients by -rate * X'g / n, without a look at what they become. */
 void fl_move_batch(const fl_steps_call *call, const fl_sparse_batch *b, fl_motion m);
 
 static inline double fl_larger(double x, double than) { return x > than ? x : than; }
 
-/* A number that other threads may read and write at the same time, or, where `shared` is 0, which the
- * compiler is to see, do not: GCC moves an atomic double by way of an integer. */
+/* Reads and writes a number that other threads may read and write at the same time. Where `shared` is 0,
+ * which the compiler has to know, none does: an atomic double would go by way of an integer, as GCC has it.
+ */
 static inline double fl_get(int shared, const double *x)
 {
     double value = 0;

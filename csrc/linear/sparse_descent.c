@@ -1,10 +1,11 @@
-/* Stochastic gradient descent on sparse rows: a step touches the columns that its rows have. What the
- * penalties would do to the others is caught up on later. The coefficients are scale * v; the scale takes l2,
- * and v is short of what l1 has cut since its column was last read. Shalev-Shwartz, Singer & Srebro (2007),
- * Langford, Li & Zhang (2009); Xu (2011), in which the average is so, too.
+/* Stochastic gradient descent on sparse rows: a step touches only the columns that its rows have. What the
+ * penalties do to the other columns is applied later, when they are next read: lazily. The coefficients are
+ * scale * v. An l2 penalty changes the scale alone; what an l1 penalty has cut since a column was last read
+ * is subtracted from its v then. Shalev-Shwartz, Singer & Srebro (2007), Langford, Li & Zhang (2009); and Xu
+ * (2011), who computes the average of the parameters in the same way.
  *
- * With hogwild all threads take steps at once, on the same parameters and without locks: one may lose what
- * another has just written. Niu, Recht, Re & Wright (2011). */
+ * With hogwild all threads take steps at once, on the same parameters and without locks: what one writes may
+ * be lost to another that writes at the same time. Niu, Recht, Re & Wright (2011). */
 #include "linear/sparse_descent.h"
 #include "api/threads.h"
 #include "linear/importance.h"
@@ -15,27 +16,29 @@
 #include <stdatomic.h>
 
 enum {
-    TASK_ROWS = 256,   /* about: the steps of a task go on on one thread */
-    HOGWILD_ROWS = 32, /* of a task then */
-    ROW_ELEMENTS = 16, /* that a row is taken to have, where this decides: however a stream is cut */
+    TASK_ROWS = 256,   /* of a task, about, whose steps one thread takes */
+    HOGWILD_ROWS = 32, /* the same with hogwild */
+    /* Elements that a row is taken to have where it is decided whether steps are lazy. Not the elements that
+       there are: a stream would decide otherwise for every block of rows. */
+    ROW_ELEMENTS = 16,
 };
-#define SMALLEST_SCALE 0x1p-20 /* then all columns are brought up to date, and it is 1 again */
+#define SMALLEST_SCALE 0x1p-20 /* below it all columns are brought up to date, and the scale is 1 again */
 
-/* Where the columns stand that no step touches. */
+/* The lazy state: what all steps so far have done to a column that none of them touched. */
 typedef struct {
-    double scale, cut;
-    double mass; /* the sum of the scales behind the steps that count for the average */
-} stand;
+    double scale, cut; /* the coefficients are scale * v; v has been cut by so much */
+    double mass;       /* the sum of the scales after the steps that are averaged */
+} lazy_state;
 
 typedef struct {
     fl_steps_call *call;
-    ptrdiff_t first, end, per_task; /* batches, as far as the scale does not get too small */
-    stand *starts;                  /* of each task */
-    double *cuts;                   /* per column, that v has had */
-    double *past;                   /* per coefficient, the changes of v times the mass before */
-    double *intercepts;             /* their sums, of the steps that count for the average */
+    ptrdiff_t first, end, per_task; /* batches, up to where the scale gets too small */
+    lazy_state *states;             /* before each task */
+    double *cuts;                   /* per column: by how much v has been cut so far */
+    double *past;       /* per coefficient: the sum of the changes of v, each times the mass before it */
+    double *intercepts; /* per score: the sum of the intercepts after the steps that are averaged */
     fl_arena arena;
-    double limit;                 /* a worker's share: what they all add up to has to stay finite */
+    double limit; /* of what one worker may write: what all of them add up to has to stay finite */
     atomic_ptrdiff_t begun, done; /* tasks; steps */
     atomic_int failed;            /* the status of a step that was not taken */
 } lazy_job;
@@ -43,11 +46,11 @@ typedef struct {
 /* One worker's memory. */
 typedef struct {
     fl_sparse_batch rows;
-    double *moved;       /* parameters */
-    double reach;        /* no parameter is larger, in magnitude, for all that this worker has done */
-    double largest;      /* component of a gradient */
-    ptrdiff_t nonfinite; /* numbers that are not finite */
-} lazy_room;
+    double *moved;  /* parameters */
+    double reach;   /* a bound of the magnitude of all parameters, as far as this worker has moved them */
+    double largest; /* component of a gradient */
+    ptrdiff_t nonfinite; /* how many numbers are not finite */
+} lazy_workspace;
 
 /* ---- columns that are not touched -------------------------------------------------------------- */
 
@@ -56,7 +59,7 @@ static int is_averaged(const lazy_job *job, ptrdiff_t batch)
     return job->call->average && job->call->steps + (batch - job->first) >= job->call->average_from;
 }
 
-static stand behind(const lazy_job *job, stand s, ptrdiff_t batch)
+static lazy_state state_after(const lazy_job *job, lazy_state s, ptrdiff_t batch)
 {
     const double rate = job->call->rates[batch];
     s.scale *= 1 - rate * job->call->l2;
@@ -65,7 +68,7 @@ static stand behind(const lazy_job *job, stand s, ptrdiff_t batch)
     return s;
 }
 
-static inline void catch_up(const lazy_job *job, const stand *s, ptrdiff_t column)
+static inline void catch_up(const lazy_job *job, const lazy_state *s, ptrdiff_t column)
 {
     const fl_steps_call *call = job->call;
     const double cut = s->cut - job->cuts[column];
@@ -74,16 +77,16 @@ static inline void catch_up(const lazy_job *job, const stand *s, ptrdiff_t colum
     job->cuts[column] = s->cut;
 }
 
-/* Behind the steps that have been done: all columns as they are. */
+/* After the steps that have been done: brings all columns up to date. */
 static void settle(lazy_job *job)
 {
     fl_steps_call *call = job->call;
     const ptrdiff_t columns = call->model.columns, coefs = call->scores * columns, done = job->done;
-    stand s = { 1, 0, 0 };
+    lazy_state s = { 1, 0, 0 };
     double averaged = 0;
     for (ptrdiff_t b = job->first; b < job->first + done; b++) {
         averaged += is_averaged(job, b);
-        s = behind(job, s, b);
+        s = state_after(job, s, b);
     }
     call->steps += done;
     const double share = averaged ? 1 / (double)(call->steps - call->average_from) : 0;
@@ -108,17 +111,17 @@ static void settle(lazy_job *job)
 
 /* ---- one step ---------------------------------------------------------------------------------- */
 
-/* What v moves by against a derivative of its parameter. */
-static double rate_of(const fl_steps_call *call, const stand *s, ptrdiff_t batch)
+/* The learning rate of v: the step against a derivative is a change of scale * v. */
+static double rate_of(const fl_steps_call *call, const lazy_state *s, ptrdiff_t batch)
 {
     return call->rates[batch] / (s->scale * (1 - call->rates[batch] * call->l2));
 }
 
-/* Of the gradient, whose numbers lie in `rows` from then on. */
-static fl_extent measure(lazy_room *room, ptrdiff_t found)
+/* The size of the gradient, whose numbers in `rows` become those of the mean. */
+static fl_extent measure(lazy_workspace *workspace, ptrdiff_t found)
 {
-    const fl_extent g = fl_measure(room->rows.grads, found, 1 / (double)room->rows.n);
-    room->largest = fl_larger(g.largest, room->largest);
+    const fl_extent g = fl_measure(workspace->rows.grads, found, 1 / (double)workspace->rows.n);
+    workspace->largest = fl_larger(g.largest, workspace->largest);
     return g;
 }
 
@@ -130,11 +133,11 @@ static ptrdiff_t collect(const fl_steps_call *call, const fl_sparse_batch *rows)
     return found + call->scores;
 }
 
-/* Where nothing can get beyond the limit. */
-static void move(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t batch)
+/* A step that cannot lead beyond the limit, as the bounds have shown. */
+static void move(lazy_job *job, lazy_workspace *workspace, const lazy_state *s, ptrdiff_t batch)
 {
     const fl_steps_call *call = job->call;
-    const fl_sparse_batch *rows = &room->rows;
+    const fl_sparse_batch *rows = &workspace->rows;
     double *intercepts = call->coef + call->scores * call->model.columns;
     for (ptrdiff_t k = 0; k < call->scores; k++) {
         const double g = call->fit_intercept ? fl_batch_total(rows, k) * (1 / (double)rows->n) : 0;
@@ -147,28 +150,31 @@ static void move(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t batch
     fl_move_batch(call, rows, (fl_motion){ call->coef, job->past, rate_of(call, s, batch), s->mass });
 }
 
-/* With all that a step can have. One that is not finite is not taken. */
-static int move_with_care(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t batch, double loss)
+/* A step with all that it can have: clipping, importance weights, a look at each number. One that is not
+ * finite is not taken. */
+static int move_checked(lazy_job *job, lazy_workspace *workspace, const lazy_state *s, ptrdiff_t batch,
+                        double loss)
 {
     fl_steps_call *call = job->call;
-    fl_sparse_batch *rows = &room->rows;
+    fl_sparse_batch *rows = &workspace->rows;
     const int size = call->model.real_bytes;
     const double rate = call->rates[batch], plain = call->slope ? rows->g[0] : 0;
     if (plain != 0)
-        rows->g[0] = 1; /* then the gradient will be the row */
+        rows->g[0] = 1; /* so the gradient becomes the row itself */
     const ptrdiff_t found = collect(call, rows), coefs = call->scores * call->model.columns;
-    double *v = call->coef, *moved = room->moved, *grads = rows->grads;
+    double *v = call->coef, *moved = workspace->moved, *grads = rows->grads;
     if (plain != 0)
-        fl_scale_row(call, rate, plain, fl_real_at(size, rows->at.labels, 0),
-                     fl_real_at(size, rows->at.weights, 0), fl_real_at(size, rows->at.scores, 0), found - 1,
-                     grads);
-    const fl_extent g = measure(room, found);
+        fl_importance_step(call, rate, plain, fl_real_at(size, rows->vectors.labels, 0),
+                           fl_real_at(size, rows->vectors.weights, 0),
+                           fl_real_at(size, rows->vectors.scores, 0), found - 1, grads);
+    const fl_extent g = measure(workspace, found);
     const double clip = g.norm > call->clip_norm ? call->clip_norm / g.norm : 1;
     const double of_coef = clip * rate_of(call, s, batch),
                  of_intercept = clip * (call->intercept_rate * rate);
     fl_set(rows->shared, &call->norm, g.norm);
     if (!g.finite || !(fabs(loss) <= DBL_MAX)) {
-        room->nonfinite = fl_count_nonfinite(grads, found, DBL_MAX) + fl_count_nonfinite(&loss, 1, DBL_MAX);
+        workspace->nonfinite =
+            fl_count_nonfinite(grads, found, DBL_MAX) + fl_count_nonfinite(&loss, 1, DBL_MAX);
         return FL_DIVERGED;
     }
     for (ptrdiff_t k = 0; k < call->scores; k++)
@@ -176,8 +182,8 @@ static int move_with_care(lazy_job *job, lazy_room *room, const stand *s, ptrdif
     for (ptrdiff_t i = 0; i < found; i++)
         moved[i] = fl_get(rows->shared, v + rows->touched[i]) -
                    (rows->touched[i] < coefs ? of_coef : of_intercept) * grads[i];
-    room->nonfinite = fl_count_nonfinite(moved, found, job->limit);
-    if (room->nonfinite)
+    workspace->nonfinite = fl_count_nonfinite(moved, found, job->limit);
+    if (workspace->nonfinite)
         return FL_DIVERGED;
     for (ptrdiff_t i = 0; i < found - call->scores && job->past; i++)
         job->past[rows->touched[i]] += s->mass * (moved[i] - v[rows->touched[i]]);
@@ -188,11 +194,12 @@ static int move_with_care(lazy_job *job, lazy_room *room, const stand *s, ptrdif
     return 0;
 }
 
-static int take_step(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t batch, double *loss)
+static int take_step(lazy_job *job, lazy_workspace *workspace, const lazy_state *s, ptrdiff_t batch,
+                     double *loss)
 {
     fl_steps_call *call = job->call;
     const ptrdiff_t first = batch * call->batch, left = call->rows - first;
-    fl_sparse_batch *rows = &room->rows;
+    fl_sparse_batch *rows = &workspace->rows;
     if (!fl_open_batch(call, rows, first, left < call->batch ? left : call->batch))
         return FL_BAD_INDEX;
     for (ptrdiff_t k = 0; job->cuts && k < rows->ends[rows->n - 1]; k++)
@@ -200,41 +207,42 @@ static int take_step(lazy_job *job, lazy_room *room, const stand *s, ptrdiff_t b
     const int status = fl_score_batch(call, rows, s->scale, first, loss);
     if (status)
         return status;
-    /* Within these the gradient is, and the parameters will be, whatever is lost in rounding. */
+    /* Bounds of the gradient and of what the parameters become, whatever rounding does. */
     double total = 0;
     for (ptrdiff_t k = 0; k < call->scores && call->fit_intercept; k++)
         total = fl_larger(fabs(fl_batch_total(rows, k)), total);
     const double bound = (1 + 0x1p-30) * fl_larger(total, fl_batch_bound(call, rows)) / (double)rows->n;
-    room->reach += bound * (fabs(rate_of(call, s, batch)) + fabs(call->intercept_rate * call->rates[batch]));
-    const double safe = (1 - 0x1p-20) * job->limit; /* rounding, too, leads away */
-    if (call->slope || call->clip_norm < INFINITY || !(room->reach <= safe) || !(fabs(*loss) <= DBL_MAX))
-        return move_with_care(job, room, s, batch, *loss);
+    workspace->reach +=
+        bound * (fabs(rate_of(call, s, batch)) + fabs(call->intercept_rate * call->rates[batch]));
+    const double safe = (1 - 0x1p-20) * job->limit; /* less what rounding may add */
+    if (call->slope || call->clip_norm < INFINITY || !(workspace->reach <= safe) || !(fabs(*loss) <= DBL_MAX))
+        return move_checked(job, workspace, s, batch, *loss);
     const int is_last = batch + 1 == job->end; /* whose norm is asked for */
-    if (is_last || bound > room->largest) {
-        const fl_extent g = measure(room, collect(call, rows));
+    if (is_last || bound > workspace->largest) {
+        const fl_extent g = measure(workspace, collect(call, rows));
         if (is_last)
             fl_set(rows->shared, &call->norm, g.norm);
     }
-    move(job, room, s, batch);
+    move(job, workspace, s, batch);
     return 0;
 }
 
 /* ---- an epoch ---------------------------------------------------------------------------------- */
 
-static lazy_room *room_of(const lazy_job *job, int worker)
+static lazy_workspace *workspace_of(const lazy_job *job, int worker)
 {
-    return (lazy_room *)fl_workspace_of(&job->arena, worker);
+    return (lazy_workspace *)fl_workspace_of(&job->arena, worker);
 }
 
-/* The task that comes next, whichever it is asked for. All threads must scale v by nearly the same, also one
- * that the system has not let run for a while. */
-static int run_task(const void *job_of_steps, ptrdiff_t any, fl_workspace *workspace, fl_total *sum)
+/* Runs the next task that nobody has begun, whichever it is asked for: the scales of v that the threads use
+ * must be close to each other, also that of a thread which the system has not run for a while. */
+static int run_task(const void *job_of_steps, ptrdiff_t any, fl_workspace *memory, fl_total *sum)
 {
     lazy_job *job = (lazy_job *)job_of_steps;
     const ptrdiff_t task = atomic_fetch_add_explicit(&job->begun, 1, memory_order_relaxed);
     fl_steps_call *call = job->call;
-    lazy_room *room = (lazy_room *)workspace->memory;
-    stand s = job->starts[task];
+    lazy_workspace *workspace = (lazy_workspace *)memory->memory;
+    lazy_state s = job->states[task];
     int status = 0, none = 0;
     const ptrdiff_t first = job->first + task * job->per_task;
     const ptrdiff_t end = job->end - first < job->per_task ? job->end : first + job->per_task;
@@ -245,18 +253,18 @@ static int run_task(const void *job_of_steps, ptrdiff_t any, fl_workspace *works
         double loss = 0;
         if (atomic_load_explicit(&job->failed, memory_order_relaxed))
             break;
-        status = take_step(job, room, &s, b, &loss);
+        status = take_step(job, workspace, &s, b, &loss);
         if (status)
             break;
-        s = behind(job, s, b);
+        s = state_after(job, s, b);
         const ptrdiff_t now = atomic_load_explicit(&job->begun, memory_order_relaxed) - 1;
         if (now > latest)
-            s = job->starts[latest = now];
+            s = job->states[latest = now];
         *sum = fl_total_add(*sum, (fl_total){ loss, 0 });
     }
     atomic_fetch_add_explicit(&job->done, b - first, memory_order_relaxed);
     if (status && atomic_compare_exchange_strong(&job->failed, &none, status) && status == FL_DIVERGED)
-        call->nonfinite = room->nonfinite;
+        call->nonfinite = workspace->nonfinite;
     return b < end ? FL_INTERRUPTED : 0;
 }
 
@@ -267,27 +275,84 @@ int fl_steps_are_lazy(const fl_steps_call *call)
         (call->average && call->l1 > 0))
         return 0;
     for (ptrdiff_t b = 0; b * call->batch < call->rows; b++)
-        if (!(call->rates[b] * call->l2 < 1)) /* a step that turns the sign */
+        if (!(call->rates[b] * call->l2 < 1)) /* such a step would turn the sign of the scale */
             return 0;
     return call->hogwild || call->batch < model->columns / ROW_ELEMENTS;
 }
 
-/* Sets the end of the next batches to be done before all columns are settled, and where their tasks start. */
-static void plan(lazy_job *job, ptrdiff_t batches)
+/* Decides how many batches come before all columns are brought up to date, and sets the state before each
+ * task. */
+static void plan_batches(lazy_job *job, ptrdiff_t batches)
 {
-    stand s = { 1, 0, 0 };
+    lazy_state s = { 1, 0, 0 };
     ptrdiff_t b = job->first;
     for (; b < batches && s.scale > SMALLEST_SCALE; b++) {
         if ((b - job->first) % job->per_task == 0)
-            job->starts[(b - job->first) / job->per_task] = s;
-        s = behind(job, s, b);
+            job->states[(b - job->first) / job->per_task] = s;
+        s = state_after(job, s, b);
     }
     job->end = b;
     double reach = 0;
     for (ptrdiff_t j = 0; j < job->call->scores * (job->call->model.columns + 1); j++)
         reach = fl_larger(fabs(job->call->coef[j]), reach);
     for (int w = 0; w < job->arena.workers; w++)
-        room_of(job, w)->reach = reach;
+        workspace_of(job, w)->reach = reach;
+}
+
+/* Returns whether there was memory. */
+static int open_job(lazy_job *job, fl_steps_call *call, ptrdiff_t batch, ptrdiff_t batches)
+{
+    const int threads = call->hogwild && !call->average && call->l1 == 0 ? fl_num_threads() : 1;
+    const ptrdiff_t task_rows = threads > 1 ? HOGWILD_ROWS : TASK_ROWS, columns = call->model.columns;
+    *job = (lazy_job){ .call = call, .per_task = batch < task_rows ? task_rows / batch : 1 };
+    const ptrdiff_t tasks = (batches + job->per_task - 1) / job->per_task,
+                    elements = fl_most_elements(call, batch);
+    const size_t states = fl_whole_lines(tasks * sizeof(lazy_state)),
+                 intercepts = fl_whole_lines(call->scores * sizeof(double)),
+                 cuts = call->l1 > 0 ? fl_whole_lines(columns * sizeof(double)) : 0,
+                 past = call->average ? fl_whole_lines(call->scores * columns * sizeof(double)) : 0;
+    const size_t head = fl_whole_lines(sizeof(lazy_workspace)),
+                 rows = fl_sparse_batch_bytes(call, batch, elements),
+                 moved = (fl_most_touched(call, elements) + call->scores) * sizeof(double);
+    if (!fl_open_arena(&job->arena, states + intercepts + cuts + past, head + rows + moved,
+                       fl_clip(threads, 1, FL_MAX_WORKERS), 1))
+        return 0;
+    char *shared = job->arena.shared;
+    job->states = (lazy_state *)shared;
+    job->intercepts = (double *)(shared + states);
+    job->cuts = cuts ? (double *)(shared + states + intercepts) : NULL;
+    job->past = past ? (double *)(shared + states + intercepts + cuts) : NULL;
+    for (int w = 0; w < job->arena.workers; w++) {
+        lazy_workspace *workspace = workspace_of(job, w);
+        fl_lay_out_batch(call, &workspace->rows, batch, elements, (char *)workspace + head);
+        workspace->rows.shared = job->arena.workers > 1;
+        workspace->moved = (double *)((char *)workspace + head + rows);
+    }
+    job->limit = call->limit / job->arena.workers;
+    return 1;
+}
+
+/* The batches from job->first to where all columns have to be brought up to date. Returns a status. */
+static int run_planned(lazy_job *job, ptrdiff_t batches, fl_total *loss)
+{
+    double sum = 0;
+    plan_batches(job, batches);
+    const fl_job work = {
+        .call = job,
+        .blocks = (job->end - job->first + job->per_task - 1) / job->per_task,
+        .few = job->arena.workers > 1 ? 2 : PTRDIFF_MAX, /* else one thread takes all batches in order */
+        .workers = job->arena.workers,
+        .arena = &job->arena,
+        .run = run_task,
+        .interrupted = job->call->model.interrupted,
+    };
+    atomic_init(&job->begun, 0);
+    atomic_init(&job->done, 0);
+    const int status = fl_run_tasks(&work, 1, 0, &sum);
+    settle(job);
+    *loss = fl_total_add(*loss, (fl_total){ sum, 0 });
+    job->first = job->end;
+    return job->failed ? job->failed : status;
 }
 
 int fl_run_lazy_steps(fl_steps_call *call)
@@ -295,68 +360,25 @@ int fl_run_lazy_steps(fl_steps_call *call)
     const fl_linear_call *model = &call->model;
     const ptrdiff_t columns = model->columns, batch = call->batch < call->rows ? call->batch : call->rows;
     const ptrdiff_t batches = (call->rows + batch - 1) / batch;
-    const int workers = call->hogwild && !call->average && call->l1 == 0 ? fl_num_threads() : 1;
-    const ptrdiff_t task_rows = workers > 1 ? HOGWILD_ROWS : TASK_ROWS;
-    lazy_job job = { .call = call, .per_task = batch < task_rows ? task_rows / batch : 1 };
-    const ptrdiff_t tasks = (batches + job.per_task - 1) / job.per_task,
-                    elements = fl_most_elements(call, batch);
-    const ptrdiff_t coefs = call->scores * columns;
-    const size_t head = fl_whole_lines(sizeof(lazy_room)),
-                 rows = fl_sparse_batch_bytes(call, batch, elements);
-    const size_t starts = fl_whole_lines(tasks * sizeof(stand)),
-                 intercepts = fl_whole_lines(call->scores * sizeof(double)),
-                 cuts = call->l1 > 0 ? fl_whole_lines(columns * sizeof(double)) : 0,
-                 past = call->average ? fl_whole_lines(coefs * sizeof(double)) : 0,
-                 shared = starts + intercepts + cuts + past;
-    const size_t moved = (fl_most_touched(call, elements) + call->scores) * sizeof(double);
-    if (!fl_open_arena(&job.arena, shared, head + rows + moved, fl_clip(workers, 1, FL_MAX_WORKERS), 1))
-        return FL_NO_MEMORY;
-    char *lines = job.arena.shared;
-    job.starts = (stand *)lines;
-    job.intercepts = (double *)(lines + starts);
-    job.cuts = cuts ? (double *)(lines + starts + intercepts) : NULL;
-    job.past = past ? (double *)(lines + starts + intercepts + cuts) : NULL;
-    for (int w = 0; w < job.arena.workers; w++) {
-        char *room = fl_workspace_of(&job.arena, w);
-        fl_lay_out_batch(call, &room_of(&job, w)->rows, batch, elements, room + head);
-        room_of(&job, w)->rows.shared = job.arena.workers > 1;
-        room_of(&job, w)->moved = (double *)(room + head + rows);
-    }
-    job.limit = call->limit / job.arena.workers;
-
+    lazy_job job;
     fl_total loss = { 0, 0 };
     fl_watch watch = fl_watch_start();
     int status = 0;
-    watch.every = 1; /* the batches up to where all columns are settled may not take long enough for a look */
+    if (!open_job(&job, call, batch, batches))
+        return FL_NO_MEMORY;
+    watch.every = 1; /* the batches between two settlements may be too few for a look at the clock */
     call->largest = call->norm = 0;
     call->nonfinite = 0;
     while (job.first < batches && !status) {
-        double sum = 0;
-        plan(&job, batches);
-        const fl_job work = {
-            .call = &job,
-            .blocks = (job.end - job.first + job.per_task - 1) / job.per_task,
-            .few = job.arena.workers > 1 ? 2 : PTRDIFF_MAX, /* else one thread takes them in their order */
-            .workers = job.arena.workers,
-            .arena = &job.arena,
-            .run = run_task,
-            .interrupted = model->interrupted,
-        };
-        atomic_init(&job.begun, 0);
-        atomic_init(&job.done, 0);
-        status = fl_run_tasks(&work, 1, 0, &sum);
-        status = job.failed ? job.failed : status;
-        settle(&job);
-        loss = fl_total_add(loss, (fl_total){ sum, 0 });
-        job.first = job.end;
+        status = run_planned(&job, batches, &loss);
         if (!status && fl_watch_interrupted(&watch, model->interrupted))
             status = FL_INTERRUPTED;
     }
     for (int w = 0; w < job.arena.workers; w++)
-        call->largest = fl_larger(room_of(&job, w)->largest, call->largest);
+        call->largest = fl_larger(workspace_of(&job, w)->largest, call->largest);
     for (ptrdiff_t k = 0; k < call->scores; k++)
         for (ptrdiff_t j = 0; j < columns; j++)
-            fl_put_real(model->real_bytes, call->working, k * fl_apart(model) + j,
+            fl_put_real(model->real_bytes, call->working, k * fl_working_stride(model) + j,
                         call->coef[k * columns + j]);
     call->loss = fl_total_rounded(loss);
     fl_close_arena(&job.arena);

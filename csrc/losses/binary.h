@@ -5,8 +5,8 @@
 #include "kernels/vecmath.h"
 #include "losses/regression.h"
 
-/* What logistic formulas are made of: t = e^-|s|, beside 1 (0 where it is deep) and as it may be multiplied,
- * and log1p(t). */
+/* What logistic formulas are made of: t = e^-|s| where it is added to 1 (0 where it is deep), log1p(t), and t
+ * in the form in which it can be multiplied (fl_tail). */
 typedef struct {
     pair t, log1p;
     tail far;

@@ -1,8 +1,12 @@
-/* Multiclass: rows of raw scores, or of probabilities. The kinds of the registry: `softmax` losses are
- * functions of the true class's probability in the softmax of the row, and so is that of `log_softmax`, whose
- * exponentials need fewer digits; `collision` losses also of the sum of the squares of all; `all_classes` and
- * `distributions` are sums over the classes; `other_classes` a mean over the classes, but for the true one;
- * `rivals` looks at the largest other score. */
+/* Multiclass losses: of rows of raw scores, or of probabilities. The kinds in the registry say how the terms
+ * of a row are put together:
+ *
+ *   softmax                     a function of the true class's probability in the softmax of the row
+ *   log_softmax                 the same, where the exponentials need fewer digits
+ *   collision                   a function of that and of the sum of the squares of all probabilities
+ *   all_classes, distributions  a sum of terms over the classes
+ *   other_classes               a mean over the classes, without a term of the true one
+ *   rivals                      of the largest score of the other classes */
 #ifndef FL_MULTICLASS_H
 #define FL_MULTICLASS_H
 

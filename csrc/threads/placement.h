@@ -1,4 +1,4 @@
-/* Threads of a team that the system has put on one CPU. */
+/* Placement: threads of a team that the system has put on one CPU. */
 #ifndef FL_PLACEMENT_H
 #define FL_PLACEMENT_H
 

@@ -1,4 +1,5 @@
-/* Threads, tasks and the order of the sum. The only file that knows threads. */
+/* Jobs on a team of threads: tasks, who takes which, and the order of the sum. The only file that knows
+ * OpenMP. */
 #if defined(__unix__) || defined(__APPLE__)
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -17,14 +18,15 @@
 #endif
 
 enum {
-    /* A job that its first PROBE tasks let expect to take no longer than so many microseconds stays on its
-     * own thread. To wake a sleeping thread costs up to some 200 on a virtual machine; `logistic` in float64
-     * took, on one and on two threads, 200 and 210 for 65536 elements, 390 and 260 for 131072. */
+    /* The first PROBE tasks of a job are timed. Where the rest will take no longer than so many microseconds,
+     * the job stays on its own thread. To wake a sleeping thread costs up to some 200 on a virtual machine;
+     * `logistic` in float64 took, on one and on two threads, 200 and 210 for 65536 elements, 390 and 260 for
+     * 131072. */
     GRAIN_US = 200,
     PROBE = 2,
-    /* A sum adds at most this many partial sums of its tasks; the rest is added within the tasks. */
+    /* A job has at most so many tasks. */
     MAX_TASKS = 1024,
-    /* A call looks for an interruption every so many microseconds, and at the clock every so many blocks,
+    /* A call asks every so many microseconds whether to stop, and looks at the clock every so many blocks
      * unless these are large. */
     POLL_US = 50000,
     POLL_BLOCKS = 16,
@@ -58,22 +60,22 @@ int fl_watch_interrupted(fl_watch *w, int (*interrupted)(void))
 
 /* ---- tasks ------------------------------------------------------------------------------------- */
 
-/* The tasks of one worker, which others help to finish: a thread that the system does not let run leaves all
- * but the one task that it is in to the rest of the team. */
+/* The tasks of one worker that are not begun. Others take from them when they have done their own: so a
+ * thread that the system does not let run holds up no more than the one task that it is in. */
 typedef struct {
     _Alignas(64) atomic_ptrdiff_t next;
     ptrdiff_t end;
-} share;
+} task_queue;
 
-/* The cut of a call into tasks: as many blocks each, fixed by the size alone. */
+/* The tasks of a job, of as many blocks each; the number of blocks alone decides on them. */
 typedef struct {
-    ptrdiff_t per_task, tasks, probe; /* probe: tasks that are timed before the team is woken; 0: it is */
+    ptrdiff_t per_task, tasks, probe; /* probe: tasks that are timed first; 0: the team is woken at once */
     atomic_int stop;
     fl_total partial[MAX_TASKS];
-    share shares[FL_MAX_WORKERS];
-} plan;
+    task_queue queues[FL_MAX_WORKERS];
+} schedule;
 
-static int run_task(const fl_job *job, plan *p, ptrdiff_t task, fl_workspace *workspace, fl_watch *w)
+static int run_task(const fl_job *job, schedule *p, ptrdiff_t task, fl_workspace *workspace, fl_watch *w)
 {
     const ptrdiff_t first = task * p->per_task, end = first + p->per_task,
                     last = end < job->blocks ? end : job->blocks;
@@ -101,17 +103,18 @@ static void open_workspace(const fl_job *job, int worker, fl_workspace *workspac
         job->enter(job->call, worker, workspace);
 }
 
-/* Worker `me` of `workers`: its own share from the front, so that the same thread meets the same data from
- * call to call, then what is left of the others'. */
-static int run_tasks(const fl_job *job, plan *p, int me, int workers, fl_watch *w)
+/* Worker `me` of `workers` takes its own tasks from the front, so that the same thread meets the same data
+ * from call to call, and then what is left of the others'. */
+static int run_tasks(const fl_job *job, schedule *p, int me, int workers, fl_watch *w)
 {
     fl_workspace workspace;
     int status = 0;
     open_workspace(job, me, &workspace);
     if (workspace.shared)
-        w = NULL; /* who waits for the workspace may hold what a look waits for: the GIL */
+        w = NULL; /* a thread that waits for the reserve may hold the GIL, which the question would wait for
+                   */
     for (int i = 0; i < workers && status < FL_INTERRUPTED; i++) {
-        share *from = &p->shares[(me + i) % workers];
+        task_queue *from = &p->queues[(me + i) % workers];
         ptrdiff_t task;
         while (status < FL_INTERRUPTED &&
                (task = atomic_fetch_add_explicit(&from->next, 1, memory_order_relaxed)) < from->end)
@@ -122,18 +125,18 @@ static int run_tasks(const fl_job *job, plan *p, int me, int workers, fl_watch *
     return status;
 }
 
-/* Tasks [first, end) */
-static void share_out(plan *p, ptrdiff_t first, ptrdiff_t end, int workers)
+/* Divides tasks [first, end) among the workers. */
+static void divide_tasks(schedule *p, ptrdiff_t first, ptrdiff_t end, int workers)
 {
     for (int i = 0; i < workers; i++) {
-        atomic_init(&p->shares[i].next, first + (end - first) * i / workers);
-        p->shares[i].end = first + (end - first) * (i + 1) / workers;
+        atomic_init(&p->queues[i].next, first + (end - first) * i / workers);
+        p->queues[i].end = first + (end - first) * (i + 1) / workers;
     }
 }
 
-static int run_alone(const fl_job *job, plan *p, ptrdiff_t first, ptrdiff_t end, fl_watch *w)
+static int run_alone(const fl_job *job, schedule *p, ptrdiff_t first, ptrdiff_t end, fl_watch *w)
 {
-    share_out(p, first, end, 1);
+    divide_tasks(p, first, end, 1);
     return run_tasks(job, p, 0, 1, w);
 }
 
@@ -144,8 +147,8 @@ static atomic_int cpu_limit;           /* of fl_set_cpu_limit; 0: none */
 static atomic_int grain = GRAIN_US;    /* of fl_set_grain */
 static _Thread_local int thread_limit; /* of fl_set_thread_limit; 0: none */
 
-/* A forked child has none of the threads that its parent's OpenMP (of whatever library: it may be the same
- * one) had, and libgomp would wait for them. */
+/* A forked child has none of the threads of its parent's OpenMP, whichever library started them, and libgomp
+ * would wait for them. */
 static atomic_int forked;
 #if defined(__unix__) || defined(__APPLE__)
 static void after_fork(void) { forked = 1; }
@@ -160,7 +163,7 @@ void fl_set_thread_limit(int n) { thread_limit = n; }
 
 #ifdef _OPENMP
 static atomic_flag team_taken = ATOMIC_FLAG_INIT;
-static atomic_int crowded; /* in its last call a thread of the team was on the caller's CPU */
+static atomic_int crowded; /* in the last call a thread of the team was on the CPU of its caller */
 static int smaller(int a, int b) { return a < b ? a : b; }
 
 static int process_threads(void)
@@ -178,8 +181,8 @@ int fl_num_threads(void) { return forked ? 1 : thread_limit > 0 ? thread_limit :
 #define TEXT(x) TEXT_(x)
 const char *fl_openmp(void) { return "OpenMP " TEXT(_OPENMP); }
 
-/* The team has the process's number of threads, also for a call that wants fewer, because libgomp rebuilds a
- * team that changes; only a call that wants more pays for that. */
+/* The team has the process's number of threads also for a call that wants fewer, because libgomp rebuilds a
+ * team whose size changes; only a call that wants more pays for that. */
 int fl_on_team(int workers, void (*work)(void *data, int me), void *data)
 {
     if (omp_in_parallel() || atomic_flag_test_and_set(&team_taken))
@@ -202,7 +205,7 @@ int fl_on_team(int workers, void (*work)(void *data, int me), void *data)
 
 typedef struct {
     const fl_job *job;
-    plan *p;
+    schedule *p;
     int workers;
     fl_watch *w;
     atomic_int status;
@@ -214,20 +217,20 @@ static void work_on(void *data, int me)
     atomic_fetch_or(&s->status, run_tasks(s->job, s->p, me, s->workers, me == 0 ? s->w : NULL));
 }
 
-/* Runs the tasks from `first` on on the team, unless it is at work for another call. */
-static int run_on_team(const fl_job *job, plan *p, ptrdiff_t first, int threads, fl_watch *w, int *status)
+/* Runs the tasks from `first` to the last on the team; returns 0 where that is at work for another call. */
+static int run_on_team(const fl_job *job, schedule *p, ptrdiff_t first, int threads, fl_watch *w, int *status)
 {
     const ptrdiff_t left = p->tasks - first;
     const int workers = smaller(smaller(threads, job->workers), left < MAX_TASKS ? (int)left : MAX_TASKS);
     shared_work s = { job, p, workers, w, 0 };
-    share_out(p, first, p->tasks, workers);
+    divide_tasks(p, first, p->tasks, workers);
     if (!fl_on_team(workers, work_on, &s))
         return 0;
     *status |= atomic_load(&s.status);
     return 1;
 }
 
-static int run_all(const fl_job *job, plan *p, fl_watch *w)
+static int run_all(const fl_job *job, schedule *p, fl_watch *w)
 {
     const int threads = job->blocks < job->few ? 1 : fl_num_threads();
     if (threads == 1)
@@ -248,14 +251,14 @@ int fl_on_team(int workers, void (*work)(void *data, int me), void *data)
     return 0;
 }
 const char *fl_openmp(void) { return "none"; }
-static int run_all(const fl_job *job, plan *p, fl_watch *w) { return run_alone(job, p, 0, p->tasks, w); }
+static int run_all(const fl_job *job, schedule *p, fl_watch *w) { return run_alone(job, p, 0, p->tasks, w); }
 #endif
 
 /* ---- a job ------------------------------------------------------------------------------------- */
 
 static int run_watched(const fl_job *job, ptrdiff_t per_task, int is_long, fl_watch w, double *sum)
 {
-    plan p; /* not initialised as a whole: 32 KiB that a small job never touches */
+    schedule p; /* not initialised as a whole: 32 KiB that a small job never touches */
     fl_sum_tree all;
     p.per_task = per_task;
     p.probe = is_long ? 0 : PROBE;

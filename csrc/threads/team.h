@@ -1,4 +1,5 @@
-/* Work in blocks, on one thread or on a team, with a sum whose order the number of blocks alone fixes. */
+/* Work in blocks, on one thread or on a team of them. The number of blocks alone fixes the order in which
+ * their sums are added. */
 #ifndef FL_TEAM_H
 #define FL_TEAM_H
 
@@ -11,8 +12,8 @@
 
 enum { FL_MAX_WORKERS = 256 };
 
-/* The memory of one worker. `shared`: other threads wait for it, so that its holder must not wait for what
- * they may hold. */
+/* The memory of one worker. `shared`: it is the reserve, for which other threads may wait; so its holder must
+ * not wait for anything that they may hold. */
 typedef struct {
     char *memory;
     int shared;
@@ -31,21 +32,22 @@ typedef struct {
     int (*interrupted)(void);
 } fl_job;
 
-/* Runs all blocks, each once. Returns the statuses or-ed together; FL_INTERRUPTED and what is above it ends
+/* Runs all blocks, each once. Returns their statuses, or-ed together; FL_INTERRUPTED and those above it end
  * the work. */
 int fl_run_job(const fl_job *job, double *sum);
-/* So many consecutive blocks at least run one after the other on one worker; they are large, and before each
- * it looks at the clock. `is_long`: it is worth a team, which need not be found out. */
+/* The same, for large blocks: the calling thread looks at the clock before each. A task, which one worker
+ * runs in order, has per_task blocks or more. `is_long`: the job is known to be worth a team, so that no task
+ * is timed first. */
 int fl_run_tasks(const fl_job *job, ptrdiff_t per_task, int is_long, double *sum);
 
-/* Calls work(data, me) on as many threads, me = 0 on the calling one, or on fewer; or returns 0, having done
+/* Calls work(data, me) on that many threads, or on fewer; me is 0 on the calling one. Returns 0, and has done
  * nothing, where the team is at work for another call. */
 int fl_on_team(int workers, void (*work)(void *data, int me), void *data);
 
-/* What a thread that makes a long call remembers between two looks for an interruption. */
+/* What a thread in a long call remembers between two questions whether to stop. */
 typedef struct {
     int64_t last;
-    int blocks, every; /* so many blocks it looks at the clock */
+    int blocks, every; /* it looks at the clock once in so many blocks */
 } fl_watch;
 
 fl_watch fl_watch_start(void);

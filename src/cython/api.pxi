@@ -1,6 +1,5 @@
 # The mirror of csrc/fastloss.h: part of _core.pyx.
 
-
 cdef extern from "fastloss.h" nogil:
     enum:
         FL_LANES, FL_BLOCK, FL_CONSTANTS, FL_MAX_INPUTS, FL_MAX_OUTPUTS, FL_MAX_DIMS

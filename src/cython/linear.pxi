@@ -15,7 +15,7 @@ def linear_pass(Loss loss, X, ndarray y, Py_ssize_t columns, ndarray coef, doubl
     cdef fl_linear_call call
     cdef Layout layout
     cdef double total = 0, divisor
-    cdef Py_ssize_t n = cnp.PyArray_DIM(y, 0)
+    cdef Py_ssize_t n = cnp.PyArray_DIM(y, 0), i
     cdef ndarray w = None, sums = np.empty(columns + 1)
     call.real_bytes = cnp.PyArray_ITEMSIZE(coef)
     call.kernel = fl_kernels(call.real_bytes).pointwise.loss[loss.id][
@@ -38,8 +38,8 @@ def linear_pass(Loss loss, X, ndarray y, Py_ssize_t columns, ndarray coef, doubl
     call.scores = NULL
     if run_linear(&call, &total):
         refuse_rows(loss, &call, y, coef.dtype)
-    with np.errstate(all="ignore"):
-        sums /= divisor
+    for i in range(columns + 1):
+        call.sums[i] /= divisor
     return total / divisor, sums[:columns], float(sums[columns])
 
 

@@ -1,4 +1,5 @@
-# Arrays for results, of which large ones get memory that is kept (csrc/api/result_pool.h): part of _core.pyx.
+# Arrays for results, of which large ones get memory of results that were freed (csrc/memory/result_pool.c): part
+# of _core.pyx.
 
 
 cdef extern from "numpy/arrayobject.h":
@@ -23,8 +24,8 @@ cdef extern from "numpy/arrayobject.h":
 cdef object DEFAULT_HANDLER = <object>PyDataMem_DefaultHandler
 cdef PyDataMemAllocator *ALLOCATOR = &(<PyDataMem_Handler *>PyCapsule_GetPointer(
     DEFAULT_HANDLER, "mem_handler")).allocator
-cdef PyDataMem_Handler KEEPING
-cdef object KEEPING_HANDLER
+cdef PyDataMem_Handler POOL
+cdef object POOL_HANDLER
 
 
 cdef void release(void *block, size_t size) noexcept nogil:
@@ -54,32 +55,41 @@ cdef void give(void *ctx, void *block, size_t size) noexcept nogil:
         fl_pool_give(block, size, release)
 
 
-strcpy(KEEPING.name, "fastloss")
-KEEPING.version = 1
-KEEPING.allocator = PyDataMemAllocator(NULL, take, take_zeros, resize, give)
-KEEPING_HANDLER = PyCapsule_New(&KEEPING, "mem_handler", NULL)
+strcpy(POOL.name, "fastloss")
+POOL.version = 1
+POOL.allocator = PyDataMemAllocator(NULL, take, take_zeros, resize, give)
+POOL_HANDLER = PyCapsule_New(&POOL, "mem_handler", NULL)
 
 
 cdef ndarray new_result(int ndim, cnp.npy_intp *lengths, int number):
+    """A new array of float32 or float64, whose memory is that of a freed result of its size where there is one."""
     cdef Py_ssize_t size = 8 if number == cnp.NPY_FLOAT64 else 4, i
     for i in range(ndim):
         size *= lengths[i]
     if size < FL_POOL_LEAST or PyDataMem_GetHandler() is not DEFAULT_HANDLER:
         return cnp.PyArray_EMPTY(ndim, lengths, number, 0)
-    before = PyDataMem_SetHandler(KEEPING_HANDLER)
+    before = PyDataMem_SetHandler(POOL_HANDLER)
     try:
         return cnp.PyArray_EMPTY(ndim, lengths, number, 0)
     finally:
         PyDataMem_SetHandler(before)
 
 
-cpdef ndarray new_array(tuple shape, dtype):
-    """Of float32 or float64, and of anything."""
+cdef ndarray new_results(tuple shape, int number):
+    """A new array of any shape for results of a call."""
     cdef cnp.npy_intp lengths[FL_MAX_DIMS]
-    for i, length in enumerate(shape):
+    cdef int i = 0
+    for length in shape:
         lengths[i] = length
-    return new_result(len(shape), lengths, cnp.NPY_FLOAT64 if dtype is FLOAT64 else cnp.NPY_FLOAT32)
+        i += 1
+    return new_result(i, lengths, number)
+
+
+def new_array(tuple shape, dtype):
+    """A new array of float32 or float64; what it holds is undefined."""
+    return new_results(shape, cnp.NPY_FLOAT64 if dtype == FLOAT64 else cnp.NPY_FLOAT32)
 
 
 def set_kept_memory(size_t n):
+    """Set how many bytes of freed results are kept; returns the number before."""
     return fl_pool_limit(n, release)

@@ -1,62 +1,4 @@
-# Losses of rows of scores: part of _core.pyx.
-
-
-def row_loss_names():
-    """The names in the C registry of row losses, in its order."""
-    return [fl_row_loss_name(i).decode() for i in range(<int>FL_N_ROW_LOSSES)]
-
-
-# The shapes and strides of a call on rows, as in Layout.
-cdef struct RowLayout:
-    Py_ssize_t shape[FL_MAX_DIMS]
-    Py_ssize_t strides[7][FL_MAX_DIMS]
-
-
-cdef dict ROW_OPTIONS = {"class_weight": None, "ignore_index": None, "axis": -1}
-
-
-cdef class RowLoss(Loss):
-    cdef readonly tuple own  # the names of the parameters that are constants of the C function
-    cdef int labels  # what y_true may be: FL_LABELS_indices and FL_LABELS_rows
-    cdef bint softmax  # rows have one
-    cdef bint smooths  # by parameters that make every label a row of probabilities
-
-    cdef int find_id(self) except -1:
-        return row_loss_names().index(self.name)
-
-    cdef str requirement(self):
-        return fl_row_loss_requirement(self.id).decode()
-
-    @property
-    def __doc__(self):  # a class without a text has None, which would hide that of Loss
-        from fastloss._documentation import loss_doc
-
-        return f"{self.name}{self.__signature__}\n\n{loss_doc(self)}"
-
-    cdef dict defaults(self):
-        return {**(self.declaration.__kwdefaults__ or {}), **ROW_OPTIONS}
-
-    cdef set_params(self, dict params):
-        self.own = tuple(self.declaration.__kwdefaults__ or {})
-        options = dict(ROW_OPTIONS)
-        constants = {}
-        for key, value in params.items():
-            (constants if key in self.own else options)[key] = value
-        self.set_constants(self.declaration(**constants))
-        self._params = {name: value if value is None else float(value) for name, value in constants.items()}
-        self._params.update(_row_arguments.check_options(**options))
-        self.labels = fl_row_loss_labels(self.id)
-        self.softmax = fl_row_loss_is_softmax(self.id)
-        self.smooths = self.name == "softmax_cross_entropy"
-
-
-cdef object evaluate_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int reduction, out, dict params):
-    return_lse = params.pop("return_lse", False)
-    return_correct = params.pop("return_correct", False)
-    class_weight = params.pop("class_weight", loss._params["class_weight"])  # not copied into a loss for one call
-    if params:
-        loss = loss.with_params(params)
-    return run_rows(loss, kind, y_true, y_pred, sample_weight, reduction, out, class_weight, return_lse, return_correct)
+# Calls of losses of rows of scores. Part of _core.pyx.
 
 
 cdef fl_row_kernel *kernel_of_rows(RowLoss loss, int real_bytes, bint given):
@@ -65,180 +7,189 @@ cdef fl_row_kernel *kernel_of_rows(RowLoss loss, int real_bytes, bint given):
     return fl_kernels(real_bytes).rows.loss[loss.id]
 
 
-cdef inline void describe_rows(fl_array *a, Py_ssize_t *strides, ndarray array) noexcept:
-    describe(a, strides, array, cnp.PyArray_NDIM(array))
-
-
-cdef object run_rows(RowLoss loss, int kind, y_true, y_pred, sample_weight, int reduction, out, class_weight,
-                     return_lse, return_correct):
-    cdef fl_row_call call, check
-    cdef RowLayout layout
-    cdef double total = 0, weights, divisor
-    cdef bint finite
-    cdef Py_ssize_t correct = 0, i
-    cdef ndarray y = as_array("y_true", y_true), p = as_array("y_pred", y_pred), w = None, result, factors
-    cdef ndarray view
-    axis, ignore_index = loss._params["axis"], loss._params["ignore_index"]
-
-    if not -cnp.PyArray_NDIM(p) <= axis < cnp.PyArray_NDIM(p):
-        _row_arguments.refuse_axis(p, axis)
-    rows_shape = (<object>p).shape
-    axis %= len(rows_shape)
-    cdef Py_ssize_t classes = rows_shape[axis]
-    shape, rows_shape = rows_shape, rows_shape[:axis] + rows_shape[axis + 1:]
-    if not 0 < classes <= FL_MAX_CLASSES:
-        _row_arguments.refuse_classes(p, axis)
-    cdef bint given = (<object>y).shape == shape
-    if given and return_correct:
-        raise ValueError("return_correct= needs class indices; pass y_true.argmax(axis)")
-    if (return_lse or return_correct) and not loss.softmax:
-        raise ValueError(f"{loss.name} has no softmax; return_lse= and return_correct= go with softmax_cross_entropy")
-    if given and not loss.labels & FL_LABELS_rows:
-        _row_arguments.refuse_rows(loss.name)
-    if not given and (not loss.labels & FL_LABELS_indices or (<object>y).shape != rows_shape or is_float(y)):
-        _row_arguments.refuse_labels(loss.name, y, p, axis, loss.labels)
-    if given and ignore_index is not None:
-        raise ValueError("ignore_index= goes with class indices; give rows of probabilities that are not to count "
-                         "sample_weight 0")
-    if given and class_weight is not None and not loss.smooths:
-        _row_arguments.refuse_class_weight(loss.name)
-
-    cdef bint single = is_float(p) and fits_single(p) and (not given or fits_single(y) or not is_float(y))
-    dtype = FLOAT32 if single else FLOAT64
-    call.real_bytes = 4 if single else 8
-    call.given = given
-    call.interrupted = NULL
-    call.kernel = kernel_of_rows(loss, call.real_bytes, given)
-    call.constants = loss.constants[not single]
-    call.context = NULL
-    view = by_rows(p, axis)
-    call.shape.ndim = cnp.PyArray_NDIM(view)
-    call.shape.length = layout.shape
-    for i in range(call.shape.ndim):
-        layout.shape[i] = cnp.PyArray_DIM(view, i)
-    call.classes = classes
-    call.rows = cnp.PyArray_SIZE(p) // classes
-    if cnp.PyArray_SIZE(p) > PY_SSIZE_T_MAX // 8:
-        _arguments.refuse_size(shape)
-    describe_rows(&call.scores, layout.strides[0], view)
-    labels = by_rows(y, axis) if given else y
-    describe_rows(&call.labels, layout.strides[1], labels)
-
-    wanted = {"value": reduction == NONE and kind in (VALUE, VALUE_AND_GRAD), "gradient": kind != VALUE,
-              "hessian": kind == GRAD_AND_HESS, "lse": bool(return_lse)}
-    parts = parts_of(kind, reduction)
-    shapes = {"value": rows_shape, "gradient": shape, "hessian": shape}
-    if out is None:
-        arrays = [None for part in parts if part != "float"]
-    else:
-        arrays = _arguments.check_outputs(out, parts, shapes, dtype)
-    if call.rows == 0 and reduction == MEAN:
-        raise ValueError("y_true and y_pred have no rows, and the mean of nothing is undefined; use reduction='sum'")
-
-    factors = None
-    if class_weight is not None:
-        factors = _row_arguments.check_class_weight(class_weight, classes)
-    weights = call.rows
-    call.weight.data = NULL
-    if sample_weight is not None:
-        w = as_array("sample_weight", sample_weight)
-        if (<object>w).shape != rows_shape:
-            w = _arguments.broadcast_weight(w, rows_shape)
-    if sample_weight is not None or ignore_index is not None or factors is not None:
-        if sample_weight is not None:
-            weigh(w, single, False)  # refuses what is not finite
-        if given and factors is not None:
-            w, factors, counted = _row_arguments.mixed_weights(labels, w, factors, reduction == MEAN)
-        else:
-            w, counted = _row_arguments.row_weights(labels, given, w, factors, ignore_index, classes)
-        counted, weights = weigh(counted, single, reduction == MEAN)
-        if not (given and factors is not None):
-            w = counted
-        describe_rows(&call.weight, layout.strides[2], w)
-    call.class_weight = NULL
-    if given and factors is not None:
-        call.class_weight = <const double *>cnp.PyArray_DATA(factors)
-    divisor = 1.0 if reduction != MEAN or weights == 0 else weights
-    call.scale = 1.0 / divisor
-
-    results = []
-    inputs = [a for a in (y, p, w) if a is not None]
-    call.value.data = call.grad.data = call.hess.data = call.lse.data = NULL
-    names = [part for part in parts if part != "float"]
-    for i, name in enumerate(names):
-        given_out = arrays[i]
-        result = given_out
-        if given_out is None or overlaps_any(given_out, inputs):
-            result = new_array(shapes[name], dtype)
-        results.append(result)
-        if name == "value":
-            describe_rows(&call.value, layout.strides[3], result)
-        elif name == "gradient":
-            view = by_rows(result, axis)
-            describe_rows(&call.grad, layout.strides[4], view)
-        else:
-            view = by_rows(result, axis)
-            describe_rows(&call.hess, layout.strides[5], view)
-    lse = None
-    if return_lse:
-        lse = new_array(rows_shape, dtype)
-        describe_rows(&call.lse, layout.strides[6], lse)
-
-    requirement = fl_row_loss_requirement(loss.id).decode()
-    if out is not None:  # before anything is written to arrays of the caller
-        check_labels(loss, &call, y)
-        if given or requirement:
-            check = call
-            check.value.data = check.grad.data = check.hess.data = check.lse.data = NULL
-            if run_row_call(&check, loss, &total, &correct):
-                _row_arguments.refuse_domain(loss.name, requirement, given, labels, by_rows(p, axis), w)
-    # As in `run`: what is written over its input is not interrupted.
-    if not any(target is not None and target is results[i] and np.may_share_memory(target, a)
-               for i, target in enumerate(arrays) for a in inputs):
-        call.interrupted = interrupted
-    if run_row_call(&call, loss, &total, &correct):
-        check_labels(loss, &call, y)
-        _row_arguments.refuse_domain(loss.name, requirement, given, labels, by_rows(p, axis), w)
-
-    for i, target in enumerate(arrays):
-        if target is not None and target is not results[i]:
-            target[...] = results[i]
-            results[i] = target
-    if parts[0] == "float":
-        results.insert(0, total / divisor)
-    if return_lse:
-        results.append(lse)
-    if return_correct:
-        results.append(correct)
-    return results[0] if len(results) == 1 else tuple(results)
-
-
-cdef bint run_row_call(const fl_row_call *call, RowLoss loss, double *total, Py_ssize_t *correct) except -1:
-    """Whether a row that counts violates the loss's domain."""
-    cdef int status
-    with nogil:
-        status = fl_run_rows(call, total, correct)
-    if status & FL_NO_MEMORY:
-        raise MemoryError(f"{loss.name}: no room for a few rows of {call.classes} classes")
-    if status & FL_INTERRUPTED:
-        raise_pending()
-    return status & FL_VIOLATED != 0
-
-
-cdef ndarray by_rows(ndarray array, axis):
+cdef ndarray classes_last(ndarray array, int axis):
     """A view whose last axis is that of the classes."""
     return array if axis == cnp.PyArray_NDIM(array) - 1 else np.moveaxis(array, axis, -1)
 
 
-cdef int check_labels(RowLoss loss, const fl_row_call *call, ndarray y) except -1:
-    cdef Py_ssize_t index
-    cdef fl_row_call look = call[0]
-    if call.given:
+cdef inline void describe_rows(fl_array *a, Py_ssize_t *strides, ndarray array) noexcept:
+    describe(a, strides, array, cnp.PyArray_NDIM(array))
+
+
+@cython.no_gc
+cdef class RowCall(Call):
+    """A call on rows of scores along an axis, with class indices or rows as labels."""
+
+    cdef fl_row_call call
+    cdef ndarray y, p, labels, lse
+    cdef ndarray given_weight, weight  # as the caller has passed them, and as they are read
+    cdef ndarray factors  # the weights of the classes, where labels are rows
+    cdef int axis
+    cdef Py_ssize_t correct
+    cdef bint returns_correct
+
+    cdef int read(self, y_true, y_pred, sample_weight, dict options) except -1:
+        cdef ndarray y = as_array("y_true", y_true), p = as_array("y_pred", y_pred), scores
+        cdef RowLoss loss = <RowLoss>self.loss
+        cdef fl_row_call *call = &self.call
+        cdef bint given, returns_lse = options.get("return_lse", False)
+        self.returns_correct = options.get("return_correct", False)
+        self.y, self.p = y, p
+        axis = loss._params["axis"]
+        if not -cnp.PyArray_NDIM(p) <= axis < cnp.PyArray_NDIM(p):
+            _row_arguments.refuse_axis(p, axis)
+        self.gradient_shape = (<object>p).shape
+        self.axis = axis % len(self.gradient_shape)
+        self.value_shape = self.gradient_shape[:self.axis] + self.gradient_shape[self.axis + 1:]
+        call.classes = self.gradient_shape[self.axis]
+        if not 0 < call.classes <= FL_MAX_CLASSES:
+            _row_arguments.refuse_classes(p, self.axis)
+        call.given = given = (<object>y).shape == self.gradient_shape
+        self.refuse_options(given, returns_lse)
+
+        self.single = is_float(p) and fits_single(p) and (not given or fits_single(y) or not is_float(y))
+        call.real_bytes = 4 if self.single else 8
+        call.kernel = kernel_of_rows(loss, call.real_bytes, given)
+        call.constants = loss.constants[not self.single]
+        scores = classes_last(p, self.axis)
+        if cnp.PyArray_SIZE(p) > PY_SSIZE_T_MAX // 8:
+            _arguments.refuse_size(self.gradient_shape)
+        call.rows = self.count = set_shape(&call.shape, self.layout, scores) // call.classes
+        describe_rows(&call.scores, self.layout.strides[0], scores)
+        self.labels = classes_last(y, self.axis) if given else y
+        describe_rows(&call.labels, self.layout.strides[1], self.labels)
+        self.weigh_rows(sample_weight, options.get("class_weight", loss._params["class_weight"]))
+        if returns_lse:
+            self.lse = new_results(self.value_shape, cnp.NPY_FLOAT32 if self.single else cnp.NPY_FLOAT64)
+            describe_rows(&call.lse, self.layout.strides[6], self.lse)
         return 0
-    look.interrupted = interrupted
-    with nogil:
-        index = fl_first_bad_label(&look)
-    if index >= 0:
-        _row_arguments.refuse_label(loss.name, index, y, call.classes)
-    raise_pending()
-    return 0
+
+    cdef int refuse_options(self, bint given, bint returns_lse) except -1:
+        """Refuse what does not go with the form of the labels."""
+        cdef RowLoss loss = <RowLoss>self.loss
+        if given and self.returns_correct:
+            raise ValueError("return_correct= needs class indices; pass y_true.argmax(axis)")
+        if (returns_lse or self.returns_correct) and not loss.softmax:
+            raise ValueError(
+                f"{loss.name} has no softmax; return_lse= and return_correct= go with softmax_cross_entropy"
+            )
+        if given and not loss.labels & FL_LABELS_rows:
+            _row_arguments.refuse_rows(loss.name)
+        if not given and (
+            not loss.labels & FL_LABELS_indices or (<object>self.y).shape != self.value_shape or is_float(self.y)
+        ):
+            _row_arguments.refuse_labels(loss.name, self.y, self.p, self.axis, loss.labels)
+        if given and loss._params["ignore_index"] is not None:
+            raise ValueError("ignore_index= goes with class indices; give rows of probabilities that are not to count "
+                             "sample_weight 0")
+        return 0
+
+    cdef int weigh_rows(self, sample_weight, class_weight) except -1:
+        """The weights of the rows and classes, and by what the mean is divided."""
+        cdef RowLoss loss = <RowLoss>self.loss
+        cdef fl_row_call *call = &self.call
+        cdef ndarray weight = None
+        cdef double weights = call.rows
+        cdef bint given = call.given, mean = self.reduction == MEAN
+        ignore_index, factors = loss._params["ignore_index"], None
+        if class_weight is not None:
+            if given and not loss.smooths:
+                _row_arguments.refuse_class_weight(loss.name)
+            factors = _row_arguments.check_class_weight(class_weight, call.classes)
+        if sample_weight is not None:
+            weight = self.given_weight = as_array("sample_weight", sample_weight)
+            if (<object>weight).shape != self.value_shape:
+                weight = _arguments.broadcast_weight(weight, self.value_shape)
+            weigh(weight, self.single, False)  # refuses what is not finite
+        if sample_weight is not None or ignore_index is not None or factors is not None:
+            if given and factors is not None:
+                weight, self.factors, counted = _row_arguments.mixed_weights(self.labels, weight, factors, mean)
+                call.class_weight = <const double *>cnp.PyArray_DATA(self.factors)
+                counted, weights = weigh(counted, self.single, mean)
+            else:
+                weight, counted = _row_arguments.row_weights(
+                    self.labels, given, weight, factors, ignore_index, call.classes
+                )
+                weight, weights = weigh(counted, self.single, mean)
+            describe_rows(&call.weight, self.layout.strides[2], weight)
+        self.weight = weight
+        self.divisor = 1.0 if not mean or weights == 0 else weights
+        call.scale = 1.0 / self.divisor
+        return 0
+
+    cdef list arrays_read(self):
+        arrays = [array for array in (self.y, self.p, self.given_weight, self.weight) if array is not None]
+        return arrays + self.parameters
+
+    cdef int refuse_empty(self) except -1:
+        raise ValueError("y_true and y_pred have no rows, and the mean of nothing is undefined; use reduction='sum'")
+
+    cdef int set_output(self, Part part, ndarray array) except -1:
+        if part == OF_VALUE:
+            describe_rows(&self.call.value, self.layout.strides[3], array)
+            return 0
+        cdef ndarray view = classes_last(array, self.axis)
+        if part == OF_GRADIENT:
+            describe_rows(&self.call.grad, self.layout.strides[4], view)
+        else:
+            describe_rows(&self.call.hess, self.layout.strides[5], view)
+        return 0
+
+    cdef int check(self) except -1:
+        cdef fl_row_call check = self.call
+        cdef double total
+        self.check_labels()
+        if self.call.given or fl_row_loss_requirement(self.loss.id)[0]:
+            check.value.data = check.grad.data = check.hess.data = check.lse.data = NULL
+            if self.violates(&check, False, &total):
+                self.refuse_domain()
+        return 0
+
+    cdef int run(self, bint in_place, double *total) except -1:
+        if self.violates(&self.call, in_place, total):
+            self.check_labels()
+            self.refuse_domain()
+        return 0
+
+    cdef int add_results(self, list results) except -1:
+        if self.lse is not None:
+            results.append(self.lse)
+        if self.returns_correct:
+            results.append(self.correct)
+        return 0
+
+    cdef bint violates(self, fl_row_call *call, bint in_place, double *total) except -1:
+        """Run; whether a row that counts violates the loss's domain."""
+        cdef int status
+        call.interrupted = NULL
+        if call.rows * call.classes < KEEP_GIL:
+            status = fl_run_rows(call, total, &self.correct)
+        else:
+            if not in_place:
+                call.interrupted = interrupted
+            with nogil:
+                status = fl_run_rows(call, total, &self.correct)
+        if status & FL_NO_MEMORY:
+            raise MemoryError(f"{self.loss.name}: no room for a few rows of {call.classes} classes")
+        if status & FL_INTERRUPTED:
+            raise_pending()
+        return status & FL_VIOLATED != 0
+
+    cdef int check_labels(self) except -1:
+        """Raise for the first label that is no class."""
+        cdef Py_ssize_t index
+        cdef fl_row_call look = self.call
+        if look.given:
+            return 0
+        look.interrupted = interrupted
+        with nogil:
+            index = fl_first_bad_label(&look)
+        if index >= 0:
+            _row_arguments.refuse_label(self.loss.name, index, self.y, look.classes)
+        raise_pending()
+        return 0
+
+    cdef int refuse_domain(self) except -1:
+        _row_arguments.refuse_domain(
+            self.loss.name, self.loss.requirement(), self.call.given, self.labels, classes_last(self.p, self.axis), self.weight
+        )

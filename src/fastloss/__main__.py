@@ -2,154 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
-from typing import NoReturn
 
-import fastloss as fl
-from fastloss.cli import bench
-from fastloss.cli import commands as command
-from fastloss.cli.console import Console
-
-EXTRAS = ("rich", "matplotlib", "sklearn")
-NEEDED = 'the demo needs rich, matplotlib and scikit-learn: python -m pip install "fastloss[demo]"'
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def _loss(name: str) -> str:
-    try:
-        fl.get(name)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return name
-
-
-def _threads(text: str) -> int:
-    try:
-        fl.threads(int(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be an integer of 1 to 1024, got {text!r}") from None
-    return int(text)
-
-
-def _size(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}")
-    return int(text)
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    fl.show_config()
-    return 0
-
-
-def _bench(arguments: argparse.Namespace) -> int:
-    with fl.threads(arguments.threads or fl.get_num_threads()):
-        bench.report(
-            Console(color=not arguments.no_color),
-            arguments.losses or bench.DEFAULT,
-            arguments.n,
-            arguments.dtype,
-        )
-    return 0
-
-
-def _demo(arguments: argparse.Namespace) -> int:
-    if any(find_spec(package) is None for package in EXTRAS):
-        return _fail(NEEDED)
-    from fastloss.cli import demo
-
-    try:
-        demo.run(arguments.output, quick=arguments.quick, console=Console(color=not arguments.no_color))
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        return _fail(f"cannot write to {arguments.output}: {error.strerror or error}")
-    return 0
-
-
-def _stop(*_: object) -> NoReturn:
-    """End by an exception, so that no unfinished file is left."""
-    sys.exit(128 + signal.SIGTERM)
-
-
-def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """The command, whose errors are the user's to mend: a line on stderr."""
-
-    def guarded(arguments: argparse.Namespace) -> int:
-        if threading.current_thread() is threading.main_thread():  # others have no signals
-            signal.signal(signal.SIGTERM, _stop)
-        try:
-            return run(arguments)
-        except BrokenPipeError:
-            raise
-        except (ValueError, OSError, ImportError, FloatingPointError) as error:
-            return _fail(" ".join(str(error).split()))
-
-    return guarded
-
-
-def _parser() -> Parser:
-    parser = Parser(prog="fastloss", description=f"fastloss {fl.__version__}: loss functions on NumPy arrays")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    plain = Parser(add_help=False)
-    plain.add_argument("--no-color", action="store_true", help="plain text, without a live display")
-
-    info = commands.add_parser(
-        "info", parents=[plain], help="show the version, the SIMD level and the number of threads"
-    )
-    info.set_defaults(run=_info)
-
-    speed = commands.add_parser("bench", parents=[plain], help="time losses against NumPy and scikit-learn")
-    speed.add_argument("losses", nargs="*", type=_loss, metavar="LOSS", help="default: a handful of them")
-    speed.add_argument(
-        "--n", type=_size, default=1_000_000, help="elements of the arrays (default %(default)s)"
-    )
-    speed.add_argument(
-        "--dtype", choices=("float32", "float64"), default="float64", help="default %(default)s"
-    )
-    speed.add_argument("--threads", type=_threads, metavar="N", help="default: as `info` shows")
-    speed.set_defaults(run=_bench)
-
-    demo = commands.add_parser(
-        "demo", parents=[plain], help="fit models to data, compare with scikit-learn, draw pictures"
-    )
-    demo.add_argument(
-        "--output", type=Path, default=Path("fastloss-demo"), metavar="DIR", help="default ./%(default)s"
-    )
-    demo.add_argument("--quick", action="store_true", help="time smaller arrays")
-    demo.set_defaults(run=_demo)
-    command.add_to(commands, plain, _guarded)
-    return parser
-
-
-def _fail(message: str) -> int:
-    print(f"fastloss: {message}", file=sys.stderr)
-    return 2
+from fastloss.cli.parser import fail, make_parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = make_parser().parse_args(argv)
         status: int = arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except MemoryError as error:
-        return _fail(str(error) or "out of memory")
+        return fail(str(error) or "out of memory")
     except BrokenPipeError:
         # The reader has gone. Python flushes stdout once more at exit and must not fail there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,7 @@
 """The docstrings and signatures of losses and their methods, put together when they are asked for.
 
 An entry in ``fastloss.families`` documents what is its own: formula, parameters, references and examples. What all
-losses share stands here, once.
+losses share is written here, once.
 """
 
 from __future__ import annotations

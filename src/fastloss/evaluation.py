@@ -57,6 +57,7 @@ def perplexity(y_true: ArrayLike, y_pred: ArrayLike, **keywords: Any) -> float:
 
 
 def _exp(x: float) -> float:
+    """Return the exponential, inf where it is beyond float64."""
     try:
         return math.exp(x)
     except OverflowError:
@@ -176,6 +177,7 @@ def evaluate(batches: Iterable[tuple[ArrayLike, ...]], **keywords: Any) -> Evalu
 
 
 def _evaluate_batch(batch: tuple[ArrayLike, ...], keywords: dict[str, Any]) -> Evaluation:
+    """Evaluate one batch."""
     if len(batch) not in (2, 3):
         raise ValueError(
             f"a batch must be (y_true, y_pred) or (y_true, y_pred, sample_weight), got {len(batch)} parts"
@@ -187,7 +189,7 @@ def _evaluate_batch(batch: tuple[ArrayLike, ...], keywords: dict[str, Any]) -> E
     result: Any = softmax_cross_entropy(
         y, p, sample_weight=weight, reduction="none", return_correct=not given, **keywords
     )
-    # The call has checked everything.
+    # The call has checked all arguments, so that what follows may rely on them.
     axis = keywords.get("axis", -1)
     if given:
         return _evaluate_mixed(result, np.moveaxis(y, axis, -1), np.moveaxis(p, axis, -1), weight, keywords)
@@ -234,9 +236,8 @@ def exact_sum(values: Array) -> Fraction | float:
             x, y = np.pad(a, (0, a.size % 2)).reshape(2, -1)
             a = x + y
             rounded = a - x
-            low += float(((x - (a - rounded)) + (y - rounded)).sum())  # what a lacks of x + y, exactly
+            low += float(
+                ((x - (a - rounded)) + (y - rounded)).sum()
+            )  # exactly what rounding took from each sum (Knuth's two-sum)
     total = float(a.sum())
     return Fraction(total) + Fraction(low) if math.isfinite(total) and math.isfinite(low) else total
-
-
-_sum = exact_sum

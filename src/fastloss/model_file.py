@@ -17,10 +17,16 @@ from numpy.typing import NDArray
 
 from fastloss._checks.arrays import Array
 from fastloss._core import Loss
+from fastloss._prediction import (
+    has_probabilities,
+    losses_with_probabilities,
+    predicted_class,
+    predicted_number,
+    probabilities,
+)
 from fastloss._version import __version__
-from fastloss.data._encoding import Encoding, Frame
-from fastloss.data._formats import DAMAGE
-from fastloss.registry import LOG_ODDS, get
+from fastloss.data import DAMAGE, Encoding, Frame
+from fastloss.registry import get
 
 FORMAT = 1
 
@@ -34,7 +40,7 @@ class Model:
     loss : Loss
         What it was trained by.
     coef : ndarray, shape (d,) or (K, d)
-        ``score = X @ coef + intercept``, with ``X = (column - mean) / scale``; a row for each class with the softmax.
+        ``score = X @ coef + intercept``, with ``X = (column - mean) / scale``; with the softmax, a row for each class.
     intercept : ndarray, shape () or (K,)
     encoding : Encoding
         Columns, categories, means, scales and classes.
@@ -60,30 +66,24 @@ class Model:
         """Return classes, or with losses of counts the mean exp(score), or the score."""
         classes = self.encoding.classes
         if classes is None:
-            with np.errstate(over="ignore"):
-                mean: Array = np.exp(scores) if self.loss.family == "count" else scores
-            return mean
-        which = scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(np.intp)
-        labels: Array = np.asarray(classes)[which]
+            return predicted_number(self.loss, scores)
+        labels: Array = np.asarray(classes)[predicted_class(scores)]
         return labels
 
     def probabilities(self, scores: Array) -> Array:
         """Return the probability of each class, of shape (n, K)."""
-        factor = LOG_ODDS.get(self.loss.name)
-        if factor is None:
+        if not has_probabilities(self.loss):
             raise ValueError(
-                f"the model's loss is {self.loss.name}, which has no probabilities; {', '.join(LOG_ODDS)} have"
+                f"the model's loss is {self.loss.name}, which has no probabilities; "
+                f"{losses_with_probabilities()} have"
             )
-        scores = factor * (scores if scores.ndim == 2 else np.stack([-scores / 2, scores / 2], axis=1))
-        with np.errstate(under="ignore"):
-            odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-            return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+        return probabilities(self.loss, scores)
 
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a new file that takes the place of `path` at the end, if nothing has failed; else that stays as it was."""
-    final = Path(os.path.realpath(path))  # of a link, what it leads to
+    """Open a new file, which replaces the one at `path` at the end; if anything fails, that one stays as it was."""
+    final = Path(os.path.realpath(path))  # the file that a link leads to
     if final.exists() and not final.is_file():  # a device or a pipe, which must not be replaced
         with final.open("wb") as file:
             yield file
@@ -104,8 +104,8 @@ def save(model: Model, path: str | PathLike[str]) -> None:
     """Write a model.
 
     The file is what ``np.savez`` writes: the arrays `coef`, `intercept`, `means` and `scales`, and `model`, a text of
-    JSON with format, fastloss (the version), loss, params, target, columns, categories, classes and features. It appears
-    when it is complete; until then what was there before stays.
+    JSON with format, fastloss (the version), loss, params, target, columns, categories, classes and features. A file
+    that was there before is replaced when the new one is complete.
 
     Parameters
     ----------

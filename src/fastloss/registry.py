@@ -15,8 +15,6 @@ P = ParamSpec("P")
 Constants = tuple[float, ...]
 
 registered: dict[str, Loss[...]] = {}
-# The losses that have probabilities; fastloss.traits says it of each loss.
-LOG_ODDS = {"logistic": 1, "exponential": 2, "softmax_cross_entropy": 1}
 NEEDS_PROBABILITIES = "takes probabilities, but a linear model has raw scores"
 ROWS = {
     "takes": "scores",

@@ -89,18 +89,21 @@ class SGD:
 
     def _constants(self) -> tuple[float, float, float, float]:
         """Return lr, weight_decay, momentum and 1 - dampening, checked if they have changed."""
-        if self._checked is not None:  # by identity: == may be a whole array
+        if self._checked is not None:  # compared by identity, since == of arrays is an array
             (lr, momentum, dampening, decay, nesterov), constants = self._checked
             same = lr is self.lr and momentum is self.momentum and dampening is self.dampening
             if same and decay is self.weight_decay and nesterov is self.nesterov:
                 return constants
         given = (self.lr, self.momentum, self.dampening, self.weight_decay, self.nesterov)
         constants = self._check()
-        if all(type(value) in (float, int, bool) for value in given):  # an array can change in place
+        if all(
+            type(value) in (float, int, bool) for value in given
+        ):  # not arrays, which could change in place
             self._checked = given, constants
         return constants
 
     def _check(self) -> tuple[float, float, float, float]:
+        """Check all hyperparameters, and return what `_constants` does."""
         lr = nonnegative(lr=self.lr)
         momentum = nonnegative(momentum=self.momentum)
         dampening = finite(dampening=self.dampening)
@@ -127,7 +130,7 @@ class SGD:
         Raises
         ------
         TypeError
-            If a parameter is no float32 or float64 array, or the two are not of one kind.
+            If a parameter is no float32 or float64 array, or `grads` has another structure than `params`.
         ValueError
             If lengths, keys or shapes differ, a parameter is read-only or shares memory with another, or
             a hyperparameter was set out of range. No array and no velocity has then changed.
@@ -138,7 +141,7 @@ class SGD:
         _refuse_shared(arrays)
         fresh = self._fresh_velocities(arrays) if momentum else {}
         velocities = {**self._velocity, **fresh}
-        moves = [  # the first gradient enters whole
+        moves = [  # dampening does not hold back the first gradient: it is the velocity itself
             (
                 param,
                 apart(param, grad),
@@ -215,20 +218,21 @@ class SGD:
 
 
 def _label(key: Hashable) -> str:
+    """Return what follows the argument's name in an error."""
     return f"[{key!r}]"
 
 
 def _paired(params: Arrays, grads: Arrays) -> Iterable[tuple[Hashable, str, Any, Any]]:
-    """Key, name, parameter and gradient of each array."""
+    """Return key, label, parameter and gradient of each array."""
     if isinstance(params, np.ndarray):
         return [(0, "", params, grads)]
     if isinstance(params, Mapping):
         if not isinstance(grads, Mapping):
             raise TypeError(f"grads must be a mapping as params is, got {type(grads).__name__}")
         if params.keys() != grads.keys():
-            odd = sorted(map(repr, params.keys() ^ grads.keys()))
+            unmatched = sorted(map(repr, params.keys() ^ grads.keys()))
             raise ValueError(
-                f"params and grads must have the same keys; only one of them has {', '.join(odd)}"
+                f"params and grads must have the same keys; only one of them has {', '.join(unmatched)}"
             )
         return [(key, _label(key), p, grads[key]) for key, p in params.items()]
     if not isinstance(params, Sequence) or isinstance(params, str | bytes):
@@ -259,6 +263,7 @@ def updatable(name: str, param: Any) -> NDArray[Any]:
 
 
 def _grad(name: str, param: NDArray[Any], grad: Any) -> NDArray[Any]:
+    """Return a gradient as an array, of the shape of its parameter."""
     array = as_array(f"grads{name}", grad)
     if array.shape != param.shape:
         raise ValueError(f"grads{name} has shape {array.shape}, but params{name} has {param.shape}")
@@ -266,7 +271,10 @@ def _grad(name: str, param: NDArray[Any], grad: Any) -> NDArray[Any]:
 
 
 def _refuse_shared(arrays: Mapping[Hashable, tuple[NDArray[Any], NDArray[Any]]]) -> None:
-    """No parameter may be moved twice, nor change a gradient that is still to be read."""
+    """Raise if arrays share memory, so that a parameter would move twice, or change a gradient not read yet.
+
+    The arrays are sorted by their first address, and each is compared with those before it that reach beyond it.
+    """
     if len(arrays) < 2:
         return
     ranges = sorted(

@@ -1,7 +1,7 @@
 """What is known of a loss: the type of `Loss.traits`, and how an entry in ``fastloss.families`` declares it.
 
 Whoever must know a property of a loss reads it here: the linear models, the estimators, the command, the benchmarks.
-No name of a loss stands there.
+None of them compares the name of a loss.
 """
 
 from __future__ import annotations

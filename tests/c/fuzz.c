@@ -312,11 +312,11 @@ static void run_on_rows(source *s, int real_bytes)
     const fl_call matrix = { .real_bytes = real_bytes,
                              .shape = call.shape,
                              .size = call.rows * call.classes };
-    const fl_call margin = { .real_bytes = real_bytes,
-                             .shape = { call.shape.ndim - 1, shape },
-                             .size = call.rows };
+    const fl_call per_row = { .real_bytes = real_bytes,
+                              .shape = { call.shape.ndim - 1, shape },
+                              .size = call.rows };
     const fl_call *frames[] = {
-        call.given ? &matrix : &margin, &matrix, &margin, &matrix, &matrix, &margin, &margin
+        call.given ? &matrix : &per_row, &matrix, &per_row, &matrix, &matrix, &per_row, &per_row
     };
     const unsigned wanted = take(s);
     double class_weight[1001];
@@ -344,7 +344,7 @@ static void run_on_rows(source *s, int real_bytes)
     for (int i = 0; i < ROW_ARRAYS; i++)
         fill(&places[i], s, (uint32_t)i * 5);
     if (!call.given && wanted & 64)
-        make_labels(&margin, &call.labels, call.classes);
+        make_labels(&per_row, &call.labels, call.classes);
 
     fl_row_call straight = call;
     for (int i = 0; i < ROW_ARRAYS; i++) {

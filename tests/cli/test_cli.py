@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from fastloss.__main__ import NEEDED, main
+from fastloss.__main__ import main
 from fastloss.cli import bench
 from fastloss.cli.console import Console
+from fastloss.cli.parser import NEEDED
 
 demo = pytest.importorskip("fastloss.cli.demo")
 log_loss = pytest.importorskip("sklearn.metrics").log_loss

@@ -141,7 +141,7 @@ def test_ctrl_c_before_the_training_writes_nothing(folder, tmp_path, monkeypatch
     def interrupt(*_):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(data._statistics.Survey, "add", interrupt)
+    monkeypatch.setattr(data._statistics.Statistics, "add", interrupt)
     arguments = ["--target", "y", "--loss", "log_cosh", "-o", tmp_path / "m.npz", "--columns", "a"]
     assert command("fit", folder / "data.csv", *arguments) == 130
     assert capsys.readouterr() == ("", "")

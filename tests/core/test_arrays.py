@@ -330,37 +330,41 @@ def test_wrong_outputs_are_refused_and_left_alone():
         fl.huber.value_and_grad(y, p, out=(np.empty(4), np.empty(4)))
 
 
-def test_an_error_leaves_every_out_untouched(dtype):
-    y, s, outs = (
-        np.array([0.0, 2.0] * 50, dtype),
-        np.zeros(100, dtype),
-        [np.full(100, 5, dtype) for _ in range(2)],
-    )
-    calls = [
-        lambda: fl.logistic(y, s, reduction="none", out=outs[0]),
-        lambda: fl.logistic.value_and_grad(y, s, reduction="none", out=tuple(outs)),
-        lambda: fl.logistic.grad_and_hess(y, s, out=tuple(outs), sample_weight=np.ones(100)),
-        lambda: fl.logistic.grad(y, 0.0, out=outs[0][:1].reshape(())),
-        lambda: fl.logistic.grad(y[::-1], s, out=outs[0][::-1]),
-    ]
-    for call in calls:
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_an_error_leaves_what_overlaps_an_input_untouched(dtype, reduction):
+    """A separate array for the output is undefined then, but its neighbours are not."""
+    size = 3 * 2048 + 7
+    memory = np.zeros(3 * size, dtype)
+    y, s, w = memory.reshape(3, size)
+    y[-1] = 2  # the last element of the last block
+    w[:] = 1
+    before = memory.copy()
+    separate = np.empty(size, dtype)
+    calls = {
+        "scores": lambda: fl.logistic.grad(y, s, out=s, reduction=reduction),
+        "labels": lambda: fl.logistic.grad(y, s, out=y, reduction=reduction),
+        "weights": lambda: fl.logistic.grad(y, s, sample_weight=w, out=w, reduction=reduction),
+        "in part": lambda: fl.logistic.grad(y, s, out=memory[size - 3 : 2 * size - 3], reduction=reduction),
+        "backwards": lambda: fl.logistic.grad(y, s, out=s[::-1], reduction=reduction),
+        "two": lambda: fl.logistic.grad_and_hess(y, s, out=(s, separate), reduction=reduction),
+        "separate": lambda: fl.logistic.grad(y, s, out=separate, reduction=reduction),
+        "a scalar": lambda: fl.logistic.grad(y, s[0], out=s[:1].reshape(())),
+    }
+    for name, call in calls.items():
         with pytest.raises(ValueError, match="must lie in"):
             call()
-        assert (np.array(outs) == 5).all()
+        np.testing.assert_array_equal(memory, before, err_msg=name)
 
 
-def test_an_error_leaves_out_untouched(dtype):
-    y = np.ones(3 * 2048 + 7, dtype)
-    s = np.zeros_like(y)
-    y[-1] = 2  # the last element of the last block
-    out = np.full_like(s, 5)
-    with pytest.raises(ValueError, match="at index 6150"):
-        fl.logistic.grad(y, s, out=out)
-    assert (out == 5).all()
-    before = s.copy()
-    with pytest.raises(ValueError, match="at index 6150"):
-        fl.logistic.grad(y, s, out=s)
-    np.testing.assert_array_equal(s, before)
+def test_a_parameter_that_is_overwritten_is_read_before_and_kept_after_an_error():
+    power = np.array(1.5)
+    grad = fl.tweedie.grad(2.0, 0.0, power=power, out=power)
+    assert grad is power
+    assert power == fl.tweedie.grad(2.0, 0.0, power=1.5)
+    power[()] = 1.5
+    with pytest.raises(ValueError, match="y_true must be >= 0"):
+        fl.tweedie.grad(-2.0, 0.0, power=power, out=power)
+    assert power == 1.5
 
 
 # ---- hostile surroundings ---------------------------------------------------------------------------

@@ -331,7 +331,7 @@ def test_ctrl_c_keeps_the_model_before(monkeypatch):
     def interrupted(*_, **__):
         return fl.linear.History(stopped="interrupted")
 
-    monkeypatch.setattr("fastloss.estimators._solvers.sgd", interrupted)
+    monkeypatch.setattr("fastloss.linear._solve.descend", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y)
     assert model.coef_ is before

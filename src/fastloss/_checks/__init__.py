@@ -1,1 +1,1 @@
-"""The checks of arguments: arrays, rows of scores, and parameters. What they refuse, and what the errors say."""
+"""Checks of arguments: of arrays, of rows of scores, and of parameters. They say what an error says."""

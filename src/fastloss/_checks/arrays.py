@@ -1,4 +1,7 @@
-"""The slow way of arguments: what is converted, what is refused, and what the errors say."""
+"""Checks of arrays: what is converted, what is refused, and what the errors say.
+
+Cython calls these functions where its own checks, which cost nanoseconds, do not let an argument through.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+# What to do about a dtype that is refused, by the letter that NumPy has for its kind.
 _ADVICE = {
     "c": "pass its real part, or its absolute value",
     "O": "pass numbers in a list or an array",
@@ -59,6 +63,7 @@ def overlaps_itself(array: Array) -> bool:
 
 
 def _check_out(name: str, out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return `out` if a result of this shape and dtype can be written to it."""
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray | np.matrix):
         raise TypeError(
             f"{name} must be a NumPy array of shape {shape} and dtype {dtype}, got {type(out).__name__}"
@@ -81,7 +86,10 @@ def check_outputs(
     shapes: tuple[int, ...] | dict[str, tuple[int, ...]],
     dtype: np.dtype[Any],
 ) -> list[Array | None]:
-    """Return an array or None for each array among the results, which `parts` names; a float comes first."""
+    """Return, for each array among the results, the one to write to, or None for a new one.
+
+    `parts` names the results of the call in their order: "float" is a value that is no array, and comes first.
+    """
     arrays = [part for part in parts if part != "float"]
     if not arrays:
         raise ValueError("out= needs reduction='none': with 'mean' and 'sum' the value is a Python float")
@@ -112,15 +120,17 @@ def check_outputs(
 
 
 def _shape(shape: tuple[int, ...]) -> str:
+    """Describe a shape in an error."""
     return f"shape {shape}" if shape else "a scalar"
 
 
 def _at(index: tuple[int, ...]) -> str:
+    """Describe a place in an error; "" for that of a scalar."""
     return f" at index {index[0] if len(index) == 1 else index}" if index else ""
 
 
 def refuse_shapes(y: Array, p: Array) -> NoReturn:
-    """Raise for two shapes that differ, and neither is a scalar's."""
+    """Raise for two shapes that differ where neither is that of a scalar."""
     advice = "; y_true.ravel() and y_pred.ravel() would match" if y.size == p.size else ""
     raise ValueError(
         f"y_true has {_shape(y.shape)} and y_pred has {_shape(p.shape)}; pass equal shapes, or one scalar{advice}"
@@ -192,3 +202,22 @@ def scalar(value: float, dtype: np.dtype[Any]) -> Array:
     """Return a 0-d array; beyond the dtype's range it is inf, without a warning."""
     with np.errstate(all="ignore"):
         return np.asarray(value).astype(dtype)
+
+
+def _call_form(name: str, names: tuple[str, ...], params: tuple[str, ...]) -> str:
+    keywords = "".join(f", {key}=..." for key in params)
+    return f"{name}({', '.join(names)}{keywords})"
+
+
+def refuse_positional(name: str, names: tuple[str, ...], params: tuple[str, ...], given: int) -> NoReturn:
+    """Raise for more positional arguments than there are targets and predictions."""
+    hint = f"; {', '.join(params)} {'is' if len(params) == 1 else 'are'} passed by keyword" if params else ""
+    raise TypeError(
+        f"{name} takes {' and '.join(names)} by position, got {given} arguments{hint}: "
+        f"{_call_form(name, names, params)}"
+    )
+
+
+def refuse_missing(name: str, missing: str, names: tuple[str, ...]) -> NoReturn:
+    """Raise for a target or prediction that was not passed."""
+    raise TypeError(f"{name} needs {' and '.join(names)}; {missing} is missing")

@@ -1,4 +1,4 @@
-"""The slow way of the arguments of row losses: what is refused, what the errors say, and the weights of rows."""
+"""Checks of the arguments of losses of rows: what is refused, what the errors say, and what each row weighs."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def check_options(*, class_weight: ArrayLike | None, ignore_index: int | None, a
 
 
 def _integer(name: str, value: object) -> int:
+    """Return an integer, or raise what names the argument."""
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -30,6 +31,7 @@ def _integer(name: str, value: object) -> int:
 
 
 def _class_weight(class_weight: ArrayLike) -> Array:
+    """Return finite weights >= 0, of any number of classes."""
     if isinstance(class_weight, dict | str):
         raise TypeError("class_weight must be an array of one weight per class")
     weights = convert("class_weight", class_weight).astype(np.float64)
@@ -53,15 +55,22 @@ def check_class_weight(class_weight: ArrayLike, classes: int) -> Array:
 def row_weights(
     y: Array, given: bool, weight: Array | None, factors: Array | None, ignore_index: int | None, classes: int
 ) -> tuple[Array | None, Array]:
-    """Return the weights of the rows without the class weights, and what each row counts in the mean."""
+    """Return two weights of each row: without that of its class, and with it, as the row counts in the mean.
+
+    `given` says that the labels are rows of probabilities, `factors` are the weights of the classes.
+    """
     if given:
         rows = np.ones(y.shape[:-1]) if weight is None else weight
         return rows, rows
-    numbers = y.astype(np.uint8) if y.dtype == bool else y  # which NumPy compares with an integer of any size
+    numbers = (
+        y.astype(np.uint8) if y.dtype == bool else y
+    )  # NumPy compares uint8, but not bool, with an integer of any size
     counts = np.ones(y.shape, bool) if ignore_index is None else np.asarray(numbers != ignore_index)
     counted = counts if weight is None else np.where(counts, weight, weight.dtype.type(0))
     if factors is not None:
-        inside = (y >= 0) & (y < classes)  # a label outside keeps its weight, and is refused
+        inside = (y >= 0) & (
+            y < classes
+        )  # a label that is no class keeps its weight, so that it is refused later
         counted = np.where(
             inside & counts, counted * factors[np.where(inside, y, 0).astype(np.intp)], counted
         )
@@ -69,9 +78,12 @@ def row_weights(
 
 
 def mixed_weights(y: Array, weight: Array | None, factors: Array, mean: bool) -> tuple[Array, Array, Array]:
-    """Return, for rows of probabilities, their weights, those of the classes, and what each row counts in the mean."""
+    """Return, for labels that are rows of probabilities: the rows' weights, the classes' weights, and their product.
+
+    The product is what a row counts in the mean: its weight times the mean weight of its classes.
+    """
     rows = np.ones(y.shape[:-1]) if weight is None else weight
-    if mean:  # which powers of two do not change
+    if mean:  # a mean does not change when all weights are multiplied by a power of two
         rows, factors = rescale_weight(rows), rescale_weight(factors)
     with np.errstate(all="ignore"):
         mass = np.asarray(y @ factors)
@@ -116,7 +128,10 @@ def refuse_class_weight(name: str) -> NoReturn:
 
 
 def refuse_labels(name: str, y: Array, p: Array, axis: int, labels: int) -> NoReturn:
-    """Raise for labels of the wrong shape or dtype; of `labels` 1 stands for indices and 2 for rows."""
+    """Raise for labels of the wrong shape or dtype.
+
+    `labels` is what the loss takes: 1 for class indices, 2 for rows of probabilities, 3 for both.
+    """
     rows = p.shape[:axis] + p.shape[axis + 1 :]
     forms = [f"class indices of shape {rows}"] * (labels & 1) + [f"rows of shape {p.shape}"] * (labels >> 1)
     if not labels & 1 or y.shape != rows:
@@ -152,7 +167,7 @@ def refuse_domain(
         else:
             fine = (array >= 0) & (array <= 1)
         if requirement:
-            fine |= np.isnan(array)  # comes out as NaN
+            fine |= np.isnan(array)  # NaN is no violation: the result is NaN
         bad = counts[..., None] & ~fine
         if bad.any():
             index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), array.shape))
@@ -171,4 +186,5 @@ def refuse_domain(
 
 
 def _in_row(index: tuple[int, ...]) -> str:
+    """Describe a row in an error; "" where there is one row alone."""
     return f" in row {index[0] if len(index) == 1 else index}" if index else ""

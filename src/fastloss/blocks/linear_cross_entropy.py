@@ -1,4 +1,4 @@
-"""The softmax cross-entropy of a linear layer, whose matrix of scores is never held."""
+"""The softmax cross-entropy of a linear layer, whose matrix of scores is never held as a whole."""
 
 # ruff: noqa: N803 - X and W are the field's names
 
@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, Literal, NamedTuple, SupportsFloat
+from dataclasses import dataclass
+from typing import Any, Literal, SupportsFloat
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,12 +15,25 @@ from numpy.typing import ArrayLike
 from fastloss._checks.arrays import Array, refuse_weight, rescale_weight
 from fastloss._checks.parameters import positive
 from fastloss._checks.rows import check_class_weight, check_options, row_weights
-from fastloss._core import LANES, Descent, as_array
+from fastloss._core import Loss, as_array
 from fastloss.families.multiclass import softmax_cross_entropy
 from fastloss.families.regression import absolute_error
 
 BLOCK_BYTES = 64 * 1024 * 1024
-MOST_IN_ONE_PASS = 16, 1 << 14  # classes, coefficients: with more of either BLAS's products are faster
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keyword arguments of `linear_cross_entropy`, whose documentation explains them."""
+
+    sample_weight: ArrayLike | None = None
+    reduction: str = "mean"
+    ignore_index: int | None = None
+    label_smoothing: float = 0.0
+    class_weight: ArrayLike | None = None
+    softcap: SupportsFloat | None = None
+    z_loss: float = 0.0
+    block_bytes: int = BLOCK_BYTES
 
 
 class LinearCrossEntropy:
@@ -87,6 +101,8 @@ class LinearCrossEntropy:
     array([-0.333,  0.167,  0.167])
     """
 
+    __module__ = "fastloss"  # where pickles look for it
+
     def __call__(
         self,
         y: ArrayLike,
@@ -103,10 +119,17 @@ class LinearCrossEntropy:
         z_loss: float = 0.0,
         block_bytes: int = BLOCK_BYTES,
     ) -> float:
-        work = _prepare(
-            y, X, W, bias, sample_weight, reduction, ignore_index, class_weight, softcap, block_bytes
+        options = Options(
+            sample_weight,
+            reduction,
+            ignore_index,
+            label_smoothing,
+            class_weight,
+            softcap,
+            z_loss,
+            block_bytes,
         )
-        return _run(work, label_smoothing, z_loss, None)
+        return compute(checked_layer(y, X, W, bias, options))
 
     def value_and_grad(
         self,
@@ -125,11 +148,19 @@ class LinearCrossEntropy:
         block_bytes: int = BLOCK_BYTES,
     ) -> tuple[Any, ...]:
         """The value, and its derivatives by X, W and, where there is one, bias; see the class."""
-        work = _prepare(
-            y, X, W, bias, sample_weight, reduction, ignore_index, class_weight, softcap, block_bytes
+        options = Options(
+            sample_weight,
+            reduction,
+            ignore_index,
+            label_smoothing,
+            class_weight,
+            softcap,
+            z_loss,
+            block_bytes,
         )
-        grads = [np.zeros(a.shape, work.dtype) for a in (work.X, work.W, work.bias) if a is not None]
-        return _run(work, label_smoothing, z_loss, grads), *grads
+        layer = checked_layer(y, X, W, bias, options)
+        grads = [np.zeros(a.shape, layer.dtype) for a in (layer.X, layer.W, layer.bias) if a is not None]
+        return compute(layer, grads), *grads
 
     def __repr__(self) -> str:
         return "fastloss.linear_cross_entropy"
@@ -141,73 +172,75 @@ class LinearCrossEntropy:
 linear_cross_entropy = LinearCrossEntropy()
 
 
-class _Work(NamedTuple):
+@dataclass(frozen=True)
+class Layer:
+    """A linear layer and its labels, checked.
+
+    Attributes
+    ----------
+    y, X, W, bias : ndarray
+        As they were given, but `W` in a form that the BLAS takes.
+    dtype : dtype
+        In which scores and gradients are computed.
+    weight : ndarray or None
+        The weights of the rows, class weights included.
+    present : ndarray or None
+        The indices of the rows whose weight is not 0; None: of all rows.
+    divisor : float
+        By which the sum over the rows is divided.
+    loss : Loss
+        The softmax cross-entropy with its parameters.
+    softcap : float or None
+    block_bytes : int
+        What a block of scores may take.
+    """
+
     y: Array
     X: Array
     W: Array
     bias: Array | None
     dtype: np.dtype[Any]
-    weight: Array | None  # of the rows, class weights included
-    present: Array | None  # the rows whose weight is not 0; None: all
+    weight: Array | None
+    present: Array | None
     divisor: float
+    loss: Loss[...]
     softcap: float | None
     block_bytes: int
 
 
-def _prepare(
-    y: ArrayLike,
-    X: ArrayLike,
-    W: ArrayLike,
-    bias: ArrayLike | None,
-    sample_weight: ArrayLike | None,
-    reduction: str,
-    ignore_index: int | None,
-    class_weight: ArrayLike | None,
-    softcap: SupportsFloat | None,
-    block_bytes: int,
-    matrix: str = "W",
-) -> _Work:
-    """Check all arguments, and find the weights: the divisor must be known before the first gradient."""
+def checked_layer(
+    y: ArrayLike, X: ArrayLike, W: ArrayLike, bias: ArrayLike | None, options: Options, name: str = "W"
+) -> Layer:
+    """Check all arguments, and find the weights: the divisor must be known before the first gradient.
+
+    `name` is what errors about classes call `W`.
+    """
+    reduction = options.reduction
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
-    ignore_index = check_options(class_weight=None, ignore_index=ignore_index, axis=-1)["ignore_index"]
-    cap = None if softcap is None else positive(softcap=softcap)
+    shared = check_options(class_weight=None, ignore_index=options.ignore_index, axis=-1)
+    cap = None if options.softcap is None else positive(softcap=options.softcap)
     try:
-        block_bytes = operator.index(block_bytes)
+        block_bytes = operator.index(options.block_bytes)
     except TypeError:
-        raise TypeError(f"block_bytes must be an integer, got {block_bytes!r}") from None
+        raise TypeError(f"block_bytes must be an integer, got {options.block_bytes!r}") from None
     if block_bytes < 1:
         raise ValueError(f"block_bytes must be >= 1, got {block_bytes}")
 
     labels, x, w = as_array("y", y), as_array("X", X), as_array("W", W)
     b = None if bias is None else as_array("bias", bias)
-    for name, array in (("X", x), ("W", w)):
-        if array.ndim != 2:
-            advice = f"; pass {name}.reshape(-1, {name}.shape[-1])" if array.ndim > 2 else ""
-            raise ValueError(f"{name} must have 2 dimensions, got shape {array.shape}{advice}")
+    _check_shapes(labels, x, w, b, name)
     rows, classes = len(x), len(w)
-    if w.shape[1] != x.shape[1]:
-        advice = "; pass W.T" if len(w) == x.shape[1] else ""
-        raise ValueError(
-            f"X has shape {x.shape} and W {w.shape}: they must have as many columns, W a row for each class{advice}"
-        )
-    if not 0 < classes <= 2**28:
-        raise ValueError(f"{matrix} has shape {w.shape}: there must be 1 to 2**28 classes")
-    if b is not None and b.shape != (classes,):
-        raise ValueError(f"bias has shape {b.shape}, but W has {classes} classes; pass shape ({classes},)")
-    if labels.shape != (rows,):
-        advice = "; pass y.ravel()" if labels.size == rows else ""
-        raise ValueError(f"y has shape {labels.shape}, but X has {rows} rows; pass shape ({rows},){advice}")
     if not rows and reduction == "mean":
         raise ValueError("X has no rows, and the mean of nothing is undefined; use reduction='sum'")
 
-    weight, present, divisor = None, None, float(rows)
-    if not (sample_weight is None and ignore_index is None and class_weight is None):
-        factors = None if class_weight is None else check_class_weight(class_weight, classes)
-        weight = None if sample_weight is None else _row_weight(sample_weight, rows)
-        weight = row_weights(labels, False, weight, factors, ignore_index, classes)[1]
+    weight = weights_of_rows(
+        labels, classes, options.sample_weight, options.class_weight, shared["ignore_index"]
+    )
+    present, divisor = None, float(rows)
+    if weight is not None:
         if reduction == "mean":
-            weight = rescale_weight(weight)  # nothing over- or underflows, and the mean is the same
+            weight = rescale_weight(weight)  # nothing overflows or underflows, and the mean is the same
         divisor = _sum(weight)
         if not divisor and weight.any() and reduction == "mean":
             raise ValueError(
@@ -215,23 +248,60 @@ def _prepare(
             )
         if not weight.all():
             present = np.flatnonzero(weight)
-    check_labels(labels, classes, weight, matrix)
-    divisor = divisor or 1.0
+    check_labels(labels, classes, weight, name)
     dtype = np.result_type(*(a.dtype for a in (x, w, b) if a is not None))
     dtype = np.dtype(np.float32 if dtype in (np.float16, np.float32) else np.float64)
-    if b is not None:
-        b = b.astype(dtype)
-    divisor = divisor if reduction == "mean" else 1.0
-    return _Work(labels, x, _for_blas(w, dtype), b, dtype, weight, present, divisor, cap, block_bytes)
+    return Layer(
+        y=labels,
+        X=x,
+        W=_for_blas(w, dtype),
+        bias=None if b is None else b.astype(dtype),
+        dtype=dtype,
+        weight=weight,
+        present=present,
+        divisor=(divisor or 1.0) if reduction == "mean" else 1.0,
+        loss=softmax_cross_entropy.bind(label_smoothing=options.label_smoothing, z_loss=options.z_loss),
+        softcap=cap,
+        block_bytes=block_bytes,
+    )
 
 
-def _sum(weight: Array) -> float:
-    """Return the sum in the order, and with the precision, of every other sum."""
-    ones = np.broadcast_to(1.0, weight.shape)
-    return absolute_error(0.0, ones, sample_weight=weight, reduction="sum")
+def _check_shapes(y: Array, x: Array, w: Array, b: Array | None, name: str) -> None:
+    for matrix, array in (("X", x), ("W", w)):
+        if array.ndim != 2:
+            advice = f"; pass {matrix}.reshape(-1, {matrix}.shape[-1])" if array.ndim > 2 else ""
+            raise ValueError(f"{matrix} must have 2 dimensions, got shape {array.shape}{advice}")
+    rows, classes = len(x), len(w)
+    if w.shape[1] != x.shape[1]:
+        advice = "; pass W.T" if len(w) == x.shape[1] else ""
+        raise ValueError(
+            f"X has shape {x.shape} and W {w.shape}: they must have as many columns, W a row for each class{advice}"
+        )
+    if not 0 < classes <= 2**28:
+        raise ValueError(f"{name} has shape {w.shape}: there must be 1 to 2**28 classes")
+    if b is not None and b.shape != (classes,):
+        raise ValueError(f"bias has shape {b.shape}, but W has {classes} classes; pass shape ({classes},)")
+    if y.shape != (rows,):
+        advice = "; pass y.ravel()" if y.size == rows else ""
+        raise ValueError(f"y has shape {y.shape}, but X has {rows} rows; pass shape ({rows},){advice}")
 
 
-def _row_weight(sample_weight: ArrayLike, rows: int) -> Array:
+def weights_of_rows(
+    y: Array,
+    classes: int,
+    sample_weight: ArrayLike | None,
+    class_weight: ArrayLike | None,
+    ignore_index: int | None,
+) -> Array | None:
+    """Return what each row counts, its class's weight included; None where all rows count the same."""
+    if sample_weight is None and ignore_index is None and class_weight is None:
+        return None
+    factors = None if class_weight is None else check_class_weight(class_weight, classes)
+    weight = None if sample_weight is None else _sample_weight(sample_weight, len(y))
+    return row_weights(y, False, weight, factors, ignore_index, classes)[1]
+
+
+def _sample_weight(sample_weight: ArrayLike, rows: int) -> Array:
     weight = as_array("sample_weight", sample_weight)
     if weight.shape not in ((), (1,), (rows,)):
         raise ValueError(
@@ -242,7 +312,14 @@ def _row_weight(sample_weight: ArrayLike, rows: int) -> Array:
     return np.broadcast_to(weight, (rows,))
 
 
+def _sum(weight: Array) -> float:
+    """Return the sum in the order, and with the precision, of every other sum."""
+    ones = np.broadcast_to(1.0, weight.shape)
+    return absolute_error(0.0, ones, sample_weight=weight, reduction="sum")
+
+
 def check_labels(y: Array, classes: int, weight: Array | None, name: str) -> None:
+    """Refuse labels of rows that count which are no class; `name` is the matrix with a row for each class."""
     if y.dtype.kind == "f":
         raise TypeError(f"y must be class indices, of integers, got {y.dtype}; pass y.astype(np.int64)")
     bad = (y < 0) | (y >= classes)
@@ -270,104 +347,44 @@ def _for_blas(a: Array, dtype: np.dtype[Any]) -> Array:
     return np.ascontiguousarray(a)
 
 
-def model_gradients(
-    y: Array,
-    X: Array,
-    W: Array,
-    bias: Array,
-    sample_weight: Array | None,
-    reduction: str,
-    params: dict[str, Any],
-) -> tuple[float, Array, Array]:
-    """Return the value of the loss with these parameters, and its derivatives by W and bias, without that by X."""
-    ignored, class_weight = params["ignore_index"], params["class_weight"]
-    work = _prepare(y, X, W, bias, sample_weight, reduction, ignored, class_weight, None, BLOCK_BYTES, "coef")
-    classes, coefs = MOST_IN_ONE_PASS
-    if len(y) and len(W) <= classes and W.size <= coefs:
-        return _in_one_pass(work, bias, params["label_smoothing"], params["z_loss"])
-    grads = np.zeros(work.W.shape, work.dtype), np.zeros(len(work.W), work.dtype)
-    return _run(work, params["label_smoothing"], params["z_loss"], [None, *grads]), *grads
-
-
-def _in_one_pass(
-    work: _Work, bias: Array, label_smoothing: float, z_loss: float
-) -> tuple[float, Array, Array]:
-    """The same as of the batch of an SGD, whose rows are still in cache when they are read again."""
-    classes, d = work.W.shape
-    loss = softmax_cross_entropy.bind(label_smoothing=label_smoothing, z_loss=z_loss)
-    labels, weight, working = work.y, work.weight, np.zeros((classes, -(-d // LANES) * LANES), work.dtype)
-    working[:, :d] = work.W
-    if weight is not None:
-        labels = np.where(weight != 0, labels, 0)  # of other rows they may be anything
-        with np.errstate(all="ignore"):
-            weight = np.require(weight, work.dtype, ["C", "A"])
-    parameters = np.concatenate((work.W, bias), axis=None, dtype=np.float64)
-    descent = Descent(loss, parameters, working, batch_size=len(labels))
-    sums = descent.gradient(work.X, np.require(labels, np.int32, ["C", "A"]), weight)
-    assert not isinstance(sums, str)  # the labels are known to be classes
+def compute(layer: Layer, grads: list[Any] | None = None) -> float:
+    """Return the value, and write to the gradients by X (or None), W and, where there is one, bias."""
+    classes, d = layer.W.shape
+    rows = len(layer.X) if layer.present is None else len(layer.present)
+    block_rows, part_rows = _block_rows(layer, rows, grads is not None)
+    scores = np.empty((block_rows, classes), layer.dtype)
+    inner = None if layer.softcap is None else np.empty_like(scores)
+    sums, scratch = [], np.empty((part_rows, d), layer.dtype)
+    bias_sum, divisor = np.zeros(classes), layer.dtype.type(layer.divisor)
     with np.errstate(all="ignore"):
-        sums /= work.divisor
-    return descent.loss / work.divisor, sums[:, :d], sums[:, d]
-
-
-def rows_that_count(y: Array, classes: int, weight: Array | None, params: dict[str, Any]) -> Array | None:
-    """Return where the rows are whose weight is not 0, or None for all; refuse their labels that are no class."""
-    ignored, factors = params["ignore_index"], params["class_weight"]
-    counted = None
-    if not (weight is None and ignored is None and factors is None):
-        factors = None if factors is None else check_class_weight(factors, classes)
-        weight = None if weight is None else _row_weight(weight, len(y))
-        counted = row_weights(y, False, weight, factors, ignored, classes)[1]
-    check_labels(y, classes, counted, "coef")
-    return None if counted is None or counted.all() else np.flatnonzero(counted)
-
-
-def _run(work: _Work, label_smoothing: float, z_loss: float, grads: list[Any] | None) -> float:
-    """Return the value, and add to the gradients."""
-    loss = softmax_cross_entropy.bind(label_smoothing=label_smoothing, z_loss=z_loss)
-    size, (classes, d) = work.dtype.itemsize, work.W.shape
-    rows = len(work.X) if work.present is None else len(work.present)
-    # A row's scores, for the cap its argument, and of the row itself two copies, or one, and the gradient.
-    row_bytes = size * (classes * (1 if work.softcap is None else 2) + (2 if classes < d else 3) * d)
-    room = max(1, work.block_bytes // row_bytes)
-    part = 0  # classes whose gradient is added at a time
-    if rows > room and grads is not None:
-        part = min(classes, max(1, work.block_bytes // 8 // max(1, size * d)))
-        room = max(1, (work.block_bytes - part * size * d) // row_bytes)
-    blocks = max(1, -(-rows // room))
-    room = -(-rows // blocks)  # of equal length
-    scores = np.empty((room, classes), work.dtype)
-    inner = None if work.softcap is None else np.empty_like(scores)
-    sums, scratch = [], np.empty((part, d), work.dtype)
-    bias_sum, divisor = np.zeros(classes), work.dtype.type(work.divisor)
-    with np.errstate(all="ignore"):
-        for start in range(0, rows, max(1, room)):
-            stop = min(start + room, rows)
-            these: Any = slice(start, stop) if work.present is None else work.present[start:stop]
-            x, s = _for_blas(work.X[these], work.dtype), scores[: stop - start]
+        for start in range(0, rows, max(1, block_rows)):
+            stop = min(start + block_rows, rows)
+            block: Any = slice(start, stop) if layer.present is None else layer.present[start:stop]
+            x, s = _for_blas(layer.X[block], layer.dtype), scores[: stop - start]
             u = None if inner is None else inner[: stop - start]
-            np.matmul(x, work.W.T, out=s)
-            if work.bias is not None:
-                s += work.bias
-            if work.softcap is not None and u is not None:
-                np.divide(s, work.softcap, out=u)
+            np.matmul(x, layer.W.T, out=s)
+            if layer.bias is not None:
+                s += layer.bias
+            if layer.softcap is not None and u is not None:
+                np.divide(s, layer.softcap, out=u)
                 np.tanh(u, out=s)
-                s *= work.softcap
-            y, weight = work.y[these], None if work.weight is None else work.weight[these]
+                s *= layer.softcap
+            y, weight = layer.y[block], None if layer.weight is None else layer.weight[block]
             if grads is None:
-                sums.append(loss(y, s, sample_weight=weight, reduction="sum"))
+                sums.append(layer.loss(y, s, sample_weight=weight, reduction="sum"))
                 continue
-            sums.append(loss.value_and_grad(y, s, sample_weight=weight, reduction="sum", out=s)[0])
+            value, _ = layer.loss.value_and_grad(y, s, sample_weight=weight, reduction="sum", out=s)
+            sums.append(value)
             if u is not None:  # 1 / cosh^2 is exact where 1 - tanh^2 cancels
                 np.cosh(u, out=u)
                 u *= u
                 s /= u
-            # Threads of OpenBLAS wait less for each other here than in s @ W.
+            # OpenBLAS's threads wait less for each other in this product than in s @ W.
             if grads[0] is not None:
-                grads[0][these] = (work.W.T @ s.T).T / divisor
-            if work.bias is not None:
-                bias_sum += np.ones(len(s), work.dtype) @ s
-            if classes < d:  # of the factors of a product the smaller one
+                grads[0][block] = (layer.W.T @ s.T).T / divisor
+            if layer.bias is not None:
+                bias_sum += np.ones(len(s), layer.dtype) @ s
+            if classes < d:  # divides the smaller of the product's two factors
                 s /= divisor
             else:
                 x = x / divisor
@@ -375,9 +392,22 @@ def _run(work: _Work, label_smoothing: float, z_loss: float, grads: list[Any] | 
                 np.matmul(s.T, x, out=grads[1])
             else:
                 _add_product(grads[1], s, x, scratch)
-        if grads is not None and work.bias is not None:
-            grads[2][...] = bias_sum / work.divisor
-    return math.fsum(sums) / work.divisor
+        if grads is not None and layer.bias is not None:
+            grads[2][...] = bias_sum / layer.divisor
+    return math.fsum(sums) / layer.divisor
+
+
+def _block_rows(layer: Layer, rows: int, with_gradient: bool) -> tuple[int, int]:
+    """Return how many rows a block has, and of how many classes the gradient is added at a time."""
+    size, (classes, d) = layer.dtype.itemsize, layer.W.shape
+    # A row's scores, for the cap also its argument; two copies of the row itself, or one; and its gradient.
+    row_bytes = size * (classes * (1 if layer.softcap is None else 2) + (2 if classes < d else 3) * d)
+    block_rows, part_rows = max(1, layer.block_bytes // row_bytes), 0
+    if rows > block_rows and with_gradient:
+        part_rows = min(classes, max(1, layer.block_bytes // 8 // max(1, size * d)))
+        block_rows = max(1, (layer.block_bytes - part_rows * size * d) // row_bytes)
+    blocks = max(1, -(-rows // block_rows))
+    return -(-rows // blocks), part_rows  # blocks of equal length
 
 
 def _add_product(total: Array, s: Array, x: Array, scratch: Array) -> None:

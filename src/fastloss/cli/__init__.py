@@ -1,1 +1,1 @@
-"""The command line: ``python -m fastloss`` or ``fastloss``."""
+"""The command line, which ``python -m fastloss`` runs: its parser, its commands, and what they print."""

@@ -32,7 +32,7 @@ DEFAULT = (
     "softmax_cross_entropy",
 )
 
-# Scores of a row.
+# The number of classes, in losses of rows.
 WIDTH = 10
 
 
@@ -74,7 +74,7 @@ def _cross_entropy_grad(y: Array, s: Array) -> Any:
     return p / y.size
 
 
-# What one writes with NumPy: the mean, and its gradient.
+# What one would write with NumPy: the mean, and its gradient.
 EXPRESSIONS: dict[str, tuple[Expression, Expression]] = {
     "squared_error": (lambda y, s: np.mean((s - y) ** 2), lambda y, s: (s - y) * (2 / y.size)),
     "absolute_error": (lambda y, s: np.mean(np.abs(s - y)), lambda y, s: np.sign(s - y) / y.size),
@@ -157,7 +157,7 @@ def sklearn_functions(name: str) -> tuple[Expression | None, Expression | None]:
             cls, arguments = CLASSES[name]
             loss = getattr(import_module("sklearn._loss.loss"), cls)(**arguments)
             threads = fl.get_num_threads()
-            return (  # which takes the classes as floats, too
+            return (  # scikit-learn takes classes as floats
                 lambda y, s: loss(y.astype(s.dtype, copy=False), s, n_threads=threads),
                 lambda y, s: loss.gradient(y.astype(s.dtype, copy=False), s, n_threads=threads),
             )
@@ -183,9 +183,9 @@ def measure(name: str, n: int, dtype: str, seconds: float = 0.4) -> dict[str, Ti
 def _medians(
     ours: Expression, others: Sequence[Expression | None], y: Array, s: Array, seconds: float
 ) -> Timing:
-    """Seconds of one call of each. They take turns, so that a busy moment of the machine is shared."""
+    """Return the seconds of one call of each. They take turns, so that a busy moment of the machine slows down all."""
     calls = [partial(f, y, s) for f in (ours, *others) if f]
-    # A sample lasts a millisecond at least: the clock is then exact enough.
+    # A sample lasts at least a millisecond, for which the clock is exact enough.
     loops = [max(1, int(1e-3 / max(timeit(call, number=2) / 2, 1e-7))) for call in calls]
     samples: list[list[float]] = [[] for _ in calls]
     end = perf_counter() + seconds

@@ -11,89 +11,51 @@ from typing import Any
 
 import numpy as np
 
-import fastloss as fl
 from fastloss import model_file
 from fastloss._checks.arrays import Array
 from fastloss._core import Loss, RowLoss
-from fastloss.cli import options as _options
-from fastloss.cli import training as _fitting
+from fastloss._prediction import predicts_numbers
+from fastloss.cli import options
 from fastloss.cli.console import Console
 from fastloss.cli.predictions import WRITERS
-from fastloss.data import batches
-from fastloss.data._encoding import Encoding
-from fastloss.data._formats import DataError, required
-from fastloss.data._source import Source
-from fastloss.evaluation import Evaluation, _sum
+from fastloss.cli.training import EPOCHS, Settings, train
+from fastloss.data import Batches, DataError, Encoding, Source, batches, required
+from fastloss.evaluation import Evaluation, exact_sum
+from fastloss.linear import Solution
 from fastloss.model_file import Model
+from fastloss.registry import get
 
-ON_PROBABILITIES = (
-    "binary_cross_entropy",
-    "brier",
-    "cross_entropy",
-    "kl_divergence",
-    "js_divergence",
-    "tv_distance",
-)
 SGD_ALONE = ("l1", "batch_size", "lr", "schedule", "momentum", "early_stopping")
-LINES = 20  # of the table of epochs
+MOST_LINES = 20  # of the table of epochs
 
 
 def fit(arguments: argparse.Namespace) -> int:
     """Train a model and write it."""
-    given = arguments
-    for path in filter(None, (given.output, given.plot)):
-        _check_writable(path, given.data)
-    if given.plot:
-        kinds = required("matplotlib.figure", "--plot").Figure().canvas.get_supported_filetypes()
-        if given.plot.suffix.lstrip(".") not in kinds:
-            raise ValueError(f"{given.plot}: a picture ends in one of {', '.join(kinds)}")
-    loss: Loss[...] = given.loss
-    classifies = loss.family in ("binary", "multiclass")
-    if loss.name in (*ON_PROBABILITIES, "perceptron") or (  # which the coefficients 0 minimise
-        loss.family == "multiclass" and loss.name != "softmax_cross_entropy"
-    ):
-        raise ValueError(
-            f"{loss.name} is no loss to train a linear model by; take logistic or softmax_cross_entropy"
-        )
-    data = batches(
-        given.data,
-        target=given.target,
-        weight=given.weight,
-        columns=given.columns,
-        exclude=given.exclude,
-        categorical=given.categorical,
-        labels=classifies,
-        scale=not given.no_scale,
-        validation_fraction=given.validation,
-        seed=given.seed,
-        memory=given.memory,
-        format=given.format,
-    )
-    classes = data.encoding.classes
-    if classes is not None and len(classes) > 2:
-        if loss == fl.logistic:
-            loss = fl.softmax_cross_entropy
-        elif not isinstance(loss, RowLoss):
-            raise ValueError(
-                f"{loss.name} takes two classes, and the target has {len(classes)}; take softmax_cross_entropy"
-            )
-    settings = _settings(given, data.streamed)
-    note = Console(color=not given.no_color, error=True)
-    with _progress(note, given.quiet, settings) as report:
-        found = _fitting.train(loss, data, settings, report)
-    model = Model(loss, found.coef, found.intercept, data.encoding, given.target)
-    with _writing(given.output):
-        model_file.save(model, given.output)
-    if given.plot:
-        _plot(found, loss.name, given.plot, settings)
+    _check_outputs(arguments)
+    data = _training_data(arguments)
+    loss = _for_classes(arguments.loss, data.encoding)
+    settings = _settings(arguments, data.streamed)
+    note = Console(color=not arguments.no_color, error=True)
+    with _progress(note, arguments.quiet, settings) as report:
+        found = train(loss, data, settings, report)
+    assert found.intercept is not None
+    intercept = found.intercept.reshape(found.coef.shape[:-1])
+    model = Model(loss, found.coef, intercept, data.encoding, arguments.target)
+    with _writing(arguments.output):
+        model_file.save(model, arguments.output)
+    if arguments.plot:
+        _plot(found, loss.name, arguments.plot, settings)
     if found.interrupted:
         note.line(
-            f"interrupted after {len(found.training)} {_unit(settings)}s; {given.output} has what was learned until then"
+            f"interrupted after {len(found.losses)} {_unit(settings)}s; "
+            f"{arguments.output} has what was learned until then"
         )
-    elif found.note:
-        note.line(f"{found.note}; {given.output} has what was found")
-    if not given.quiet:
-        _print(found, data, model, given, settings)
+    elif (
+        settings.solver == "lbfgs" and not found.converged
+    ):  # of SGD, the number of epochs is what was asked for
+        note.line(f"lbfgs {found.reason}; {arguments.output} has what was found")
+    if not arguments.quiet:
+        _print(found, data, model, arguments, settings)
     return 130 if found.interrupted else 0
 
 
@@ -132,11 +94,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
     for frame in source.frames():
         assert frame.target is not None
         y, scores, weight = model.encoding.labels(frame.target), model.scores(frame), frame.weight
-        weights = Fraction(len(y)) if weight is None else Fraction(_sum(weight))
+        weights = Fraction(len(y)) if weight is None else Fraction(exact_sum(weight))
         correct = 0 if classes is None else int((np.asarray(classes)[y] == model.predictions(scores)).sum())
         for i, loss in enumerate(losses):
             values = loss(y, _as_taken(loss, model, scores), sample_weight=weight, reduction="none")
-            totals[i] += Evaluation(_sum(np.asarray(values)), weights, correct, len(y))
+            totals[i] += Evaluation(exact_sum(np.asarray(values)), weights, correct, len(y))
     console = Console(color=not arguments.no_color)
     figures = [(_shown(loss), f"{total.log_loss:.10g}") for loss, total in zip(losses, totals, strict=True)]
     if classes is not None:
@@ -149,9 +111,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def add_to(commands: Any, plain: argparse.ArgumentParser, guarded: Callable[[Any], Any]) -> None:
     """Add the commands to a parser's."""
     for name, run, add_options, text in (
-        ("fit", fit, _options.add_fit, "train a linear model on a file"),
-        ("predict", predict, _options.add_predict, "write a model's predictions"),
-        ("evaluate", evaluate, _options.add_evaluate, "mean losses of a model on a file"),
+        ("fit", fit, options.add_fit, "train a linear model on a file"),
+        ("predict", predict, options.add_predict, "write a model's predictions"),
+        ("evaluate", evaluate, options.add_evaluate, "mean losses of a model on a file"),
     ):
         parser = commands.add_parser(name, parents=[plain], help=text)
         add_options(parser)
@@ -161,7 +123,7 @@ def add_to(commands: Any, plain: argparse.ArgumentParser, guarded: Callable[[Any
 # ---- arguments ------------------------------------------------------------------------------------------
 
 
-def _settings(given: argparse.Namespace, streamed: bool) -> _fitting.Settings:
+def _settings(given: argparse.Namespace, streamed: bool) -> Settings:
     own = {name: getattr(given, name) for name in SGD_ALONE if getattr(given, name) is not None}
     solver = given.solver or ("sgd" if own or streamed else "lbfgs")
     if solver == "lbfgs" and own:
@@ -172,9 +134,50 @@ def _settings(given: argparse.Namespace, streamed: bool) -> _fitting.Settings:
         )
     if given.early_stopping and not given.validation:
         raise ValueError("--early-stopping needs --validation FRACTION")
-    return _fitting.Settings(
-        solver=solver, l2=given.l2, seed=given.seed, epochs=given.epochs or _fitting.EPOCHS[solver], **own
+    return Settings(solver=solver, l2=given.l2, seed=given.seed, epochs=given.epochs or EPOCHS[solver], **own)
+
+
+def _check_outputs(given: argparse.Namespace) -> None:
+    """Fail before the training where its results could not be written."""
+    for path in filter(None, (given.output, given.plot)):
+        _check_writable(path, given.data)
+    if given.plot:
+        formats = required("matplotlib.figure", "--plot").Figure().canvas.get_supported_filetypes()
+        if given.plot.suffix.lstrip(".") not in formats:
+            raise ValueError(f"{given.plot}: a picture ends in one of {', '.join(formats)}")
+
+
+def _training_data(given: argparse.Namespace) -> Batches:
+    loss: Loss[...] = given.loss
+    if not loss.traits.linear:
+        raise ValueError(f"{loss.name} {loss.traits.not_linear}; take logistic or softmax_cross_entropy")
+    return batches(
+        given.data,
+        target=given.target,
+        weight=given.weight,
+        columns=given.columns,
+        exclude=given.exclude,
+        categorical=given.categorical,
+        labels=not predicts_numbers(loss),
+        scale=not given.no_scale,
+        validation_fraction=given.validation,
+        seed=given.seed,
+        memory=given.memory,
+        format=given.format,
     )
+
+
+def _for_classes(loss: Loss[...], encoding: Encoding) -> Loss[...]:
+    """Return the loss for so many classes: where there are more than two, the one of several classes."""
+    classes = encoding.classes
+    if classes is None or len(classes) <= 2 or isinstance(loss, RowLoss):
+        return loss
+    several = loss.traits.several_classes
+    if several is None:
+        raise ValueError(
+            f"{loss.name} takes two classes, and the target has {len(classes)}; take softmax_cross_entropy"
+        )
+    return get(several)
 
 
 def _model(path: Path) -> Model:
@@ -219,7 +222,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _check_writable(path: Path, *inputs: Path) -> None:
-    """Fail before the work, not behind it."""
+    """Fail before the work, not after it."""
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise DataError(
             f"cannot write to {path}: {'it is a folder' if path.is_dir() else 'there is no such folder'}"
@@ -229,12 +232,12 @@ def _check_writable(path: Path, *inputs: Path) -> None:
             raise DataError(f"cannot write to {path}: it is read; choose another name")
 
 
-def _unit(settings: _fitting.Settings) -> str:
+def _unit(settings: Settings) -> str:
     return "iteration" if settings.solver == "lbfgs" else "epoch"
 
 
-def _progress(note: Console, quiet: bool, settings: _fitting.Settings) -> Any:
-    # A file of errors shows no progress.
+def _progress(note: Console, quiet: bool, settings: Settings) -> Any:
+    # Where stderr goes to a file, there is no progress to show.
     return (
         nullcontext(lambda text: None)
         if quiet or not note.live
@@ -243,42 +246,43 @@ def _progress(note: Console, quiet: bool, settings: _fitting.Settings) -> Any:
 
 
 def _print(
-    found: _fitting.Fit, data: Any, model: Model, given: argparse.Namespace, settings: _fitting.Settings
+    found: Solution, data: Batches, model: Model, given: argparse.Namespace, settings: Settings
 ) -> None:
     columns = {
-        "training loss": found.training,
-        "validation loss": found.validation,
-        "learning rate": found.learning_rate,
+        "training loss": found.losses,
+        "validation loss": found.validation_losses,
+        "learning rate": [] if found.history is None else found.history.learning_rate,
     }
     columns = {name: values for name, values in columns.items() if values}
     shown = sorted(
-        {round(i) for i in np.linspace(0, len(found.training) - 1, LINES)} & set(range(len(found.training)))
+        {round(i) for i in np.linspace(0, len(found.losses) - 1, MOST_LINES)} & set(range(len(found.losses)))
     )
     console = Console(color=not given.no_color)
     if shown:
         rows = [[str(i + 1), *(f"{values[i]:.6g}" for values in columns.values())] for i in shown]
         console.table((_unit(settings), *columns), rows)
-    if found.best is not None:
-        console.line(f"the best epoch was {found.best + 1}")
-    way = "streamed" if data.streamed else "in memory"
+    best = None if found.history is None else found.history.best_epoch
+    if best is not None:
+        console.line(f"the best epoch was {best + 1}")
+    where = "streamed" if data.streamed else "in memory"
     rows_of = f"{data.rows} rows" + f" and {data.held_out_rows} for validation" * bool(data.held_out_rows)
-    console.line(f"{given.output}: {_shown(model.loss)}, {model.coef.size} coefficients, {rows_of}, {way}")
+    console.line(f"{given.output}: {_shown(model.loss)}, {model.coef.size} coefficients, {rows_of}, {where}")
 
 
 def _shown(loss: Loss[...]) -> str:
     return repr(loss).removeprefix("fastloss.").replace(".bind", "")
 
 
-def _plot(found: _fitting.Fit, name: str, path: Path, settings: _fitting.Settings) -> None:
+def _plot(found: Solution, name: str, path: Path, settings: Settings) -> None:
     from matplotlib.figure import Figure
 
-    from fastloss.estimators._display import LossCurveDisplay
+    from fastloss.estimators import LossCurveDisplay
 
     figure = Figure(layout="constrained")
     axes = figure.subplots()
     LossCurveDisplay(
-        found.training,
-        validation_loss_curve=found.validation or None,
+        found.losses,
+        validation_loss_curve=found.validation_losses or None,
         epochs=True,
         estimator_name=name,
     ).plot(axes)
@@ -288,16 +292,16 @@ def _plot(found: _fitting.Fit, name: str, path: Path, settings: _fitting.Setting
 
 
 def _as_taken(loss: Loss[...], model: Model, scores: Array) -> Array:
-    """What a loss takes of a model's scores."""
+    """Return what a loss takes of a model's scores: predictions, probabilities, or scores of its own form."""
     classes = model.encoding.classes
-    if (classes is None) != (loss.family in ("regression", "count")):
+    if (classes is None) != predicts_numbers(loss):
         raise ValueError(
             f"{loss.name} is a loss for {loss.family}, and the model was trained by {model.loss.name}"
         )
     if classes is None:
-        if loss.family == "regression":
+        if loss.traits.takes == "values":
             return model.predictions(scores)
-        if model.loss.family != "count":
+        if model.loss.traits.link != "log":
             raise ValueError(
                 f"{loss.name} takes the logarithm of a mean, which {model.loss.name} does not predict"
             )
@@ -305,7 +309,7 @@ def _as_taken(loss: Loss[...], model: Model, scores: Array) -> Array:
     pointwise = not isinstance(loss, RowLoss)
     if pointwise and len(classes) > 2:
         raise ValueError(f"{loss.name} takes two classes, and the model has {len(classes)}")
-    if loss.name in ON_PROBABILITIES:
+    if loss.traits.takes == "probabilities":
         probability = model.probabilities(scores)
         return probability[:, 1] if pointwise else probability
     if pointwise:

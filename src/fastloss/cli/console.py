@@ -95,17 +95,18 @@ class Console:
                 bar.refresh()
                 shown = perf_counter()
 
-        # Without rich's own refreshing: its thread would disturb what is being timed.
+        # rich would refresh from a thread of its own, which would disturb what is being timed.
         columns = (label_column, BarColumn(bar_width=20), text_column)
         with Progress(*columns, console=self._rich, auto_refresh=False) as bar:
             task = bar.add_task(label, total=total, text="")
             bar.refresh()
             yield step
-            # Early stopping is an end as well: the bar is full.
+            # A task that ends before its last step is complete, too: the bar is full.
             bar.update(task, total=1, completed=1, refresh=True)
 
 
 def _terminal(file: TextIO) -> RichConsole | None:
+    """Return a console of rich, if the file is a terminal with colours and rich is installed."""
     if not file.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return None
     try:

@@ -173,7 +173,7 @@ def train(
     """Train a linear model on mini-batches until the validation loss has not fallen for PATIENCE epochs."""
     rng = np.random.default_rng(seed)
     (x, y), (valid_x, valid_y) = data.training, data.validation
-    columns = (int(y.max()) + 1,) if isinstance(loss, RowLoss) else ()  # of scores, one per class
+    columns = (int(y.max()) + 1,) if isinstance(loss, RowLoss) else ()  # of scores: one for each class
     weights, bias = np.zeros((x.shape[1], *columns)), np.zeros((1, *columns))
     # A penalty on the bias would pull the predictions away from the mean: it has its own optimiser.
     of_weights = fl.SGD(lr, momentum=0.9, weight_decay=WEIGHT_DECAY)
@@ -208,7 +208,7 @@ def fit_reference(problem: Problem, data: Data) -> tuple[Any, float]:
 
 
 def predict(model: Any, data: Data) -> Array:
-    """What a model of either kind predicts for the test data, before any rounding to classes."""
+    """Return the predictions, or the scores of classes, that a model of fastloss or scikit-learn has for the test data."""
     x = data.test.x
     if isinstance(model, Model):
         scores = x @ model.weights + model.bias
@@ -218,7 +218,7 @@ def predict(model: Any, data: Data) -> Array:
 
 
 def quality(problem: Problem, data: Data, scores: Array) -> dict[str, float]:
-    """The test loss by fastloss, the other figures by scikit-learn's metrics."""
+    """Return the test loss by fastloss, and other figures by scikit-learn's metrics."""
     y = data.test.y
     figures = {"test loss": problem.loss(y, scores)}
     if isinstance(problem.loss, RowLoss):
@@ -320,7 +320,7 @@ def draw_curves(trained: list[tuple[Problem, Model]]) -> Figure:
     return figure
 
 
-# y_true, the range of y_pred and the label of its axis: by family, and of the losses that differ from it.
+# What is drawn: y_true, the range of y_pred and the label of its axis, by family, and for losses that need another.
 Window = tuple[float, tuple[float, float], str]
 WINDOWS: dict[str, Window] = {
     "regression": (0, (-4, 4), "y_pred (y_true = 0)"),
@@ -358,7 +358,7 @@ def draw_losses() -> Figure:
             y_true, ends, label = SPECIAL.get(name, usual)
             s = np.linspace(*ends, 801)
             if takes_rows:
-                if takes_probabilities:  # what a class gains, the two others lose
+                if takes_probabilities:  # the two other classes lose what the first gains
                     start, direction = np.array([[0.0, 0.5, 0.5], [1.0, -0.5, -0.5]])
                     labels = np.tile([0.5, 0.25, 0.25], (s.size, 1))
                 else:

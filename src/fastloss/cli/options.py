@@ -1,4 +1,4 @@
-"""The options of the commands fit, predict and evaluate."""
+"""The options of the commands fit, predict and evaluate, and the readers of their values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from fastloss._core import Loss
 from fastloss.data import FORMATS, MEMORY
-from fastloss.linear._schedules import SCHEDULES
+from fastloss.linear import SCHEDULES
 from fastloss.registry import get
 
 
@@ -38,7 +38,7 @@ def add_fit(parser: Parser) -> None:
     add("--no-scale", action="store_true", help="leave the columns as they are")
     add("-o", "--output", type=Path, default=Path("model.npz"), metavar="FILE", help="default %(default)s")
     add("--plot", type=Path, metavar="FILE", help="draw the loss, as in loss.png")
-    add("--validation", type=_between, metavar="FRACTION", help="hold out so large a part of the rows")
+    add("--validation", type=_fraction, metavar="FRACTION", help="hold out so large a part of the rows")
     add("--seed", type=_count, default=0, metavar="N", help="of the order and the validation rows")
     add("--solver", choices=("lbfgs", "sgd"), help="default: lbfgs in memory, sgd where an option is its own")
     add("--l2", type=_number, default=0.0, metavar="X", help="the penalty l2 / 2 * ||coef||^2")
@@ -86,6 +86,7 @@ def add_evaluate(parser: Parser) -> None:
 
 
 def _loss(text: str) -> Loss[...]:
+    """Read a loss, as in "huber" or "huber(delta=2)"."""
     found = re.fullmatch(r"(\w+)\s*(?:\(((?:[^=,]+=[^=,]+,?)*\s*)\))?", text.strip())
     try:
         if not found:
@@ -97,6 +98,7 @@ def _loss(text: str) -> Loss[...]:
 
 
 def _memory(text: str) -> int:
+    """Read a number of bytes, as in "512M"."""
     found = re.fullmatch(r"(\d+)([KMGT]?)B?", text.upper())
     if not found or not int(found[1]):
         raise ArgumentTypeError(f"must be a size as in 512M or 4G, got {text!r}")
@@ -104,6 +106,7 @@ def _memory(text: str) -> int:
 
 
 def _parsed(text: str, kind: type, what: str, holds: Callable[[Any], bool]) -> Any:
+    """Read a value of a type for which a condition holds; `what` describes both in the error."""
     try:
         value = kind(text)
     except ValueError:
@@ -117,7 +120,7 @@ def _number(text: str) -> float:
     return float(_parsed(text, float, "a number >= 0", lambda x: 0 <= x < math.inf))
 
 
-def _between(text: str) -> float:
+def _fraction(text: str) -> float:
     return float(_parsed(text, float, "a number strictly between 0 and 1", lambda x: 0 < x < 1))
 
 

@@ -12,14 +12,17 @@ from fastloss.data import required
 
 
 def _write_npy(file: IO[bytes], names: Sequence[str], blocks: Iterator[Array]) -> None:
+    """Write all blocks as one array; `names` have no place in it."""
     array, form = np.ascontiguousarray(np.concatenate(list(blocks))), np.lib.format
     form.write_array_header_1_0(file, form.header_data_from_array_1_0(array))
-    file.write(array.data)  # np.save takes a disk that gets full at the end for written
+    file.write(array.data)  # np.save would not notice that the disk is full at the end
 
 
 def _write_table(
     writer: Callable[[Any, Any], Any],
 ) -> Callable[[IO[bytes], Sequence[str], Iterator[Array]], None]:
+    """Return what writes blocks as tables, by a writer of Arrow for a file and a schema."""
+
     def write(file: IO[bytes], names: Sequence[str], blocks: Iterator[Array]) -> None:
         pa = required("pyarrow", "writing CSV and Parquet")
         opened = None

@@ -15,7 +15,7 @@ from fastloss._checks.parameters import fraction
 from fastloss.data._errors import DataError, required
 from fastloss.data._frame import Frame
 from fastloss.data._source import MEMORY, Source
-from fastloss.data._statistics import Survey
+from fastloss.data._statistics import Statistics
 
 
 class Batches:
@@ -37,28 +37,28 @@ class Batches:
         self._source, self._validation, self._seed = source, validation, seed
         self.streamed = source.larger_than_memory
         self._frames = None if self.streamed else list(source.frames())
-        survey = Survey()
-        for frame, chosen in self._chosen():
-            survey.add(frame, chosen)
-        self.rows, self.held_out_rows = survey.rows, survey.held_out
+        statistics = Statistics()
+        for frame, for_training in self._split():
+            statistics.add(frame, for_training)
+        self.rows, self.held_out_rows = statistics.rows, statistics.held_out
         if not self.rows or (validation and not self.held_out_rows):
             total = self.rows + self.held_out_rows
             raise DataError(f"a part of {validation} of {total} rows leaves none on one side")
-        self.encoding = survey.encoding(source, scale)
-        self._mean_weight = 1.0 if source.weight is None else survey.weight / self.rows
+        self.encoding = statistics.encoding(source, scale)
+        self._mean_weight = 1.0 if source.weight is None else statistics.weight / self.rows
         if not self._mean_weight > 0:
             raise DataError(f"column {source.weight!r} of {source.path}: the weights are all 0")
 
     @property
     def held_out_bytes(self) -> float:
-        """About what the rows for validation take in memory."""
+        """An estimate of the memory that the rows for validation take."""
         text = self._validation * self._source.file.bytes
         columns = len(self.encoding.scales) if self._source.numeric is not None else 0
         return max(text, 8.0 * self.held_out_rows * columns)
 
     @property
     def memory(self) -> int:
-        """The bytes that were given."""
+        """The number of bytes that may be used, as it was given."""
         return self._source.memory
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
@@ -68,25 +68,29 @@ class Batches:
         """Yield the rows for validation."""
         return self._part(True)
 
-    def _chosen(self) -> Iterator[tuple[Frame, Array | None]]:
-        # Whether a row is for training depends on its number alone, not on where blocks are cut.
+    def _split(self) -> Iterator[tuple[Frame, Array | None]]:
+        """Yield each frame, and which of its rows are for training; None: all of them.
+
+        The same rows are in every pass: it depends on a row's number in the file, not on where blocks are cut.
+        """
         rng = np.random.default_rng(self._seed)
         for frame in self._source.frames() if self._frames is None else self._frames:
             yield frame, rng.random(frame.X.shape[0]) >= self._validation if self._validation else None
 
     def _part(self, held_out: bool) -> Iterator[tuple[Any, ...]]:
-        for frame, chosen in self._chosen():
+        """Yield the blocks of the rows for training, or of those that are held out."""
+        for frame, for_training in self._split():
             assert frame.target is not None
             parts: list[Any] = [self.encoding.matrix(frame), self.encoding.labels(frame.target)]
             parts += [] if frame.weight is None else [frame.weight / self._mean_weight]
-            if chosen is not None:
-                parts = [part[chosen != held_out] for part in parts]
+            if for_training is not None:
+                parts = [part[for_training != held_out] for part in parts]
             if len(parts[1]):
                 yield tuple(parts)
 
 
 def together(blocks: Iterator[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """Return the rows of all blocks as one."""
+    """Return the rows of all blocks as one block."""
     first, *rest = zip(*blocks, strict=True)
     if isinstance(first[0], np.ndarray):
         X = np.concatenate(first)

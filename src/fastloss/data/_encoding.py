@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from fastloss._checks.arrays import Array
 from fastloss.data._errors import DataError
-from fastloss.data._frame import Frame as Frame
-from fastloss.data._frame import Labels, as_labels
+from fastloss.data._frame import Frame, Labels, as_labels
 
 
 @dataclass(frozen=True)
@@ -47,24 +46,24 @@ class Encoding:
             return [str(i) for i in range(len(self.scales))]
         return [
             *self.columns,
-            *(f"{name}={value}" for name, kinds in self.categories.items() for value in kinds),
+            *(f"{name}={value}" for name, values in self.categories.items() for value in values),
         ]
 
     def matrix(self, frame: Frame) -> Any:
         """Return `X`, dense or sparse."""
         if self.columns is None:
-            X = frame.X[:, : len(self.scales)]  # a copy; columns that the model has not seen count nothing
+            X = frame.X[:, : len(self.scales)]  # a copy, without columns that the model has not seen
             X.data /= self.scales[X.indices]
             return X
         X, at = np.zeros((len(frame.X), len(self.scales))), len(self.columns)
         np.subtract(frame.X, self.means[:at], out=X[:, :at])
         X[:, :at] /= self.scales[:at]
-        for name, kinds in self.categories.items():
+        for name, categories in self.categories.items():
             values, codes = frame.text[name]
-            places = {kind: at + i for i, kind in enumerate(kinds)}
-            place = np.array([places.get(value, -1) for value in values], np.intp)[codes]
-            X[np.flatnonzero(place >= 0), place[place >= 0]] = 1
-            at += len(kinds)
+            columns = {category: at + i for i, category in enumerate(categories)}
+            column = np.array([columns.get(value, -1) for value in values], np.intp)[codes]  # -1: of none
+            X[np.flatnonzero(column >= 0), column[column >= 0]] = 1
+            at += len(categories)
         return X
 
     def labels(self, target: Array | Labels) -> Array:
@@ -72,27 +71,27 @@ class Encoding:
         if self.classes is None:
             return np.asarray(target)
         values, codes = as_labels(target)
-        places = {label: i for i, label in enumerate(self.classes)}
-        kinds = as_integers(values) if not isinstance(self.classes[0], str) else values
-        unknown = [value for value in kinds or values if value not in places]
+        positions = {label: i for i, label in enumerate(self.classes)}
+        labels = as_integers(values) if not isinstance(self.classes[0], str) else values
+        unknown = [label for label in labels or values if label not in positions]
         if unknown:
             shown = ", ".join(map(repr, self.classes[:8])) + ", ..." * (len(self.classes) > 8)
             raise DataError(f"the target holds {unknown[0]!r}, which is none of the classes {shown}")
-        return np.array([places[value] for value in kinds or values], np.int64)[codes]
+        return np.array([positions[label] for label in labels or values], np.int64)[codes]
 
 
 def as_integers(values: Sequence[str]) -> list[int] | None:
-    """The labels as integers, or None if one is text, or has no place in int64."""
-    if any("_" in value for value in values):  # which float leaves out
+    """Return the labels as integers, or None if one of them is text, or beyond int64."""
+    if any("_" in value for value in values):  # float() would read 1_000 as 1000
         return None
     try:
         numbers = [float(value) for value in values]
     except ValueError:
         return None
-    odd = next((x for x in numbers if not x.is_integer()), None)
-    if odd is not None:
+    broken = next((x for x in numbers if not x.is_integer()), None)
+    if broken is not None:
         raise DataError(
-            f"the target holds {odd!r}: labels of classes are integers or text; for numbers take a loss for regression"
+            f"the target holds {broken!r}: labels of classes are integers or text; for numbers take a loss for regression"
         )
     exact = [int(Decimal(value)) for value in values]
     return exact if all(-(2**63) <= x < 2**63 for x in exact) else None

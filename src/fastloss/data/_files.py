@@ -27,7 +27,7 @@ ENDINGS = {
 
 
 def opened(path: Path, kind: str | None) -> Csv | Parquet | Npz | Svmlight:
-    """Open a file, whose format its name says, unless `kind` does."""
+    """Open a file. Its format is that of its ending, unless `kind` names one."""
     found = kind or ENDINGS.get(path.suffix.lower())
     if found is None:
         raise DataError(

@@ -17,9 +17,9 @@ class Labels(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Rows as they lie in the file."""
+    """Rows as they are in the file, before they are scaled and encoded."""
 
-    X: Any  # numeric columns, or a sparse matrix
+    X: Any  # the numeric columns, or a sparse matrix
     text: dict[str, Labels]
     target: Array | Labels | None
     weight: Array | None

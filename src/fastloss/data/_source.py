@@ -1,4 +1,4 @@
-"""Checked blocks of the rows of a file."""
+"""A file as frames: blocks of its rows, of the columns that are asked for, and checked."""
 
 # ruff: noqa: N806 - X is the field's name
 
@@ -19,7 +19,8 @@ from fastloss.data._formats.svmlight import Svmlight
 from fastloss.data._frame import Frame, Labels, as_labels
 
 MEMORY = 1 << 30
-PARTS = 32  # of the memory, for the text of a block: the parser's arrays, X and copies of it go beside it
+# The text of a block gets this part of the memory, since the parser's arrays, X and copies of it need room beside it.
+PARTS = 32
 
 
 class Source:
@@ -56,7 +57,7 @@ class Source:
         roles = [name for name in (target, weight) if name is not None]
         counts = Counter(names)
         for name in (*roles, *(columns or ()), *exclude, *self.categorical):
-            self._check(name, counts)
+            self._check_column(name, counts)
         for name in roles:
             if [*roles, *self.categorical].count(name) > 1:
                 raise DataError(
@@ -71,7 +72,8 @@ class Source:
             if counts[name] > 1:
                 raise DataError(f"{path} has {counts[name]} columns {name!r}; each needs a name of its own")
 
-    def _check(self, name: str, names: Counter[str]) -> None:
+    def _check_column(self, name: str, names: Counter[str]) -> None:
+        """Raise if the file has no column of that name."""
         if name not in names:
             close = get_close_matches(name, names, n=1)
             shown = ", ".join(list(names)[:10]) + ", ..." * (len(names) > 10)
@@ -80,6 +82,7 @@ class Source:
 
     @property
     def larger_than_memory(self) -> bool:
+        """Whether the rows are not to be held all at once."""
         return self.file.bytes > self.memory
 
     def frames(self) -> Iterator[Frame]:
@@ -96,6 +99,7 @@ class Source:
             raise DataError(f"{self.path} has no rows")
 
     def _read(self) -> Iterator[Frame]:
+        """Yield blocks of rows as the format has them, unchecked."""
         size = max(1 << 14, self.memory // PARTS)
         if isinstance(self.file, Svmlight):
             for X, y in self.file.matrices(size):
@@ -107,8 +111,8 @@ class Source:
         numbers = [*self.numeric, *(name for name in roles if name not in as_text)]
         texts = [*self.categorical, *(name for name in roles if name in as_text)]
         for block in self.file.frames(numbers, texts, size):
-            some = next(iter(block.values()))
-            X = np.empty((len(some.codes if isinstance(some, Labels) else some), len(self.numeric)))
+            first = next(iter(block.values()))
+            X = np.empty((len(first.codes if isinstance(first, Labels) else first), len(self.numeric)))
             for i, name in enumerate(self.numeric):
                 X[:, i] = block[name]
             text: dict[str, Any] = {name: block[name] for name in self.categorical}
@@ -116,26 +120,28 @@ class Source:
             yield Frame(X, text, target, weight)  # type: ignore[arg-type]
 
     def _check_finite(self, frame: Frame, row: int) -> None:
+        """Raise for the first value that is missing or infinite; the first row of the frame is number `row`."""
         for name, column in ((self.target, frame.target), (self.weight, frame.weight), *frame.text.items()):
             if isinstance(column, Labels):
-                odd = column.codes < 0
+                bad = column.codes < 0
             else:
-                odd = np.zeros(0, bool) if column is None else ~np.isfinite(column)
-            if odd.any():
-                at = int(odd.argmax())
+                bad = np.zeros(0, bool) if column is None else ~np.isfinite(column)
+            if bad.any():
+                at = int(bad.argmax())
                 self._refuse(name or "target", row + at, np.nan if isinstance(column, Labels) else column[at])  # type: ignore[index]
         if frame.weight is not None and frame.weight.min() < 0:
             raise DataError(f"column {self.weight!r} of {self.path} has weights below 0")
         values = frame.X if self.numeric is not None else frame.X.data
         if np.isfinite(values).all():
             return
-        at, *which = np.argwhere(~np.isfinite(values))[0]
+        at, *column_of = np.argwhere(~np.isfinite(values))[0]
         if self.numeric is not None:
-            self._refuse(self.numeric[which[0]], row + int(at), values[at, which[0]])
-        inside = int(np.searchsorted(frame.X.indptr, at, side="right")) - 1
-        self._refuse(str(frame.X.indices[at]), row + inside, values[at])
+            self._refuse(self.numeric[column_of[0]], row + int(at), values[at, column_of[0]])
+        row += int(np.searchsorted(frame.X.indptr, at, side="right")) - 1
+        self._refuse(str(frame.X.indices[at]), row, values[at])
 
     def _refuse(self, name: str, row: int, value: float) -> None:
+        """Raise for a value of a column."""
         what = "has no value" if np.isnan(value) else f"holds {value}"
         raise DataError(
             f"column {name!r} of {self.path} {what} in row {row + 1} of the data; fill it in, or leave out the row or the column"

@@ -1,4 +1,4 @@
-"""What the estimators share: the checks of their data, their solvers, and what they keep of a solution."""
+"""What the estimators share: checks of parameters and data, the problems that they solve, and what they keep."""
 
 # ruff: noqa: N803, N806 - X is the field's name
 
@@ -18,30 +18,33 @@ from sklearn.utils.validation import (  # type: ignore[import-untyped]
 
 from fastloss._checks.arrays import Array
 from fastloss._checks.parameters import finite, nonnegative
-from fastloss._core import Loss
-from fastloss.estimators import _solvers as _epochs
-from fastloss.linear import _lbfgs
-from fastloss.linear._history import History
-from fastloss.linear._problem import Solution
+from fastloss._core import Loss, RowLoss
+from fastloss.estimators._solvers import fit_lbfgs, fit_one_epoch, fit_sgd
+from fastloss.linear import History, Problem, Solution, loss_of
 
 DTYPES = [np.float64, np.float32]
 
 
-def _mean_curve(curves: list[list[float]]) -> NDArray[np.float64]:
-    """Of curves of several lengths, the mean; each stays where it ends."""
-    length = max(map(len, curves))
-    padded = [np.pad(curve, (0, length - len(curve)), mode="edge") for curve in curves]
-    return np.asarray(np.mean(padded, axis=0))
+def linear_loss(loss: Loss[...] | str) -> Loss[...]:
+    """Return a loss that a linear model can be fitted by, or say which one takes its place."""
+    found = loss_of(loss)
+    traits = found.traits
+    if traits.linear:
+        return found
+    instead = None if isinstance(found, RowLoss) else traits.of_scores or traits.smooth_relative
+    advice = "" if instead is None else f"; use loss={instead!r}"
+    raise ValueError(f"{found.name} {traits.not_linear}{advice}")
 
 
-def can_go_on(model: LinearModel) -> bool:
+def can_continue(model: LinearEstimator) -> bool:
+    """Whether the estimator has partial_fit; else an AttributeError says why not."""
     if model._by_sgd:
         return True
     raise AttributeError("partial_fit needs solver='sgd'")
 
 
-class LinearModel(BaseEstimator):  # type: ignore[misc]
-    """What regression and classification share: the checks of the data, and the optimisation."""
+class LinearEstimator(BaseEstimator):  # type: ignore[misc]
+    """What regression and classification share."""
 
     loss: Loss[...] | str
     l2: float
@@ -58,6 +61,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
     intercept_: Any
     n_iter_: int
     loss_curve_: NDArray[np.float64]
+
+    @property
+    def _by_sgd(self) -> bool:
+        return self.solver == "sgd" or (self.solver == "auto" and bool(self.l1))
 
     def _check_parameters(self) -> None:
         if self.solver not in ("auto", "lbfgs", "sgd"):
@@ -83,57 +90,63 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return X, y, weight
 
     def _start(
-        self, rows: int, columns: int, intercept: float = 0.0, going_on: bool = False
+        self, scores: int, columns: int, intercept: float = 0.0, continues: bool = False
     ) -> tuple[Array, Array]:
-        """Coefficients and intercepts to begin with, a row for each score."""
-        if not ((self.warm_start or going_on) and hasattr(self, "coef_")):
-            return np.zeros((rows, columns)), np.full(rows, intercept if self.fit_intercept else 0.0)
-        coef, offset = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
-        if rows == 2:  # of the softmax: what is kept is the difference
-            coef, offset = np.vstack([-coef, coef]) / 2, np.concatenate([-offset, offset]) / 2
-        if coef.shape != (rows, columns):
+        """Return coefficients and intercepts to start from, a row for each score."""
+        if not ((self.warm_start or continues) and hasattr(self, "coef_")):
+            return np.zeros((scores, columns)), np.full(scores, intercept if self.fit_intercept else 0.0)
+        coef, intercepts = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
+        if scores == 2:  # the softmax's of two classes, of which the difference is kept
+            coef = np.vstack([-coef, coef]) / 2
+            intercepts = np.concatenate([-intercepts, intercepts]) / 2
+        if coef.shape != (scores, columns):
             raise ValueError(
-                f"warm_start=True continues with coef_ of shape {coef.shape}, but these data need {(rows, columns)}; "
-                "set warm_start=False"
+                f"warm_start=True continues with coef_ of shape {coef.shape}, but these data need "
+                f"{(scores, columns)}; set warm_start=False"
             )
-        return coef, offset
+        return coef, intercepts
 
-    @property
-    def _by_sgd(self) -> bool:
-        return self.solver == "sgd" or (self.solver == "auto" and bool(self.l1))
+    def _problems(
+        self, loss: Loss[...], X: Any, targets: list[Array], weight: Array | None, start: tuple[Array, Array]
+    ) -> list[Problem]:
+        """Return a problem for each target; that of the softmax has all rows of coefficients."""
+        coef, intercepts = start
+        problems = []
+        for i, y in enumerate(targets):
+            own, offsets = (
+                (coef, intercepts) if isinstance(loss, RowLoss) else (coef[i], intercepts[i : i + 1])
+            )
+            problems.append(
+                Problem(
+                    loss,
+                    X,
+                    y,
+                    own,
+                    offsets if self.fit_intercept else None,
+                    weight,
+                    l2=float(self.l2),
+                    l1=float(self.l1),
+                )
+            )
+        return problems
 
-    def _solve(
-        self,
-        loss: Loss[...],
-        X: Any,
-        targets: list[Array],
-        weight: Array | None,
-        coef: Array,
-        intercept: Array,
-        going_on: bool,
-    ) -> list[Solution]:
-        """A solution for each target; a single one has all rows of coefficients."""
-        earlier = getattr(self, "history_", None) if going_on else None
-        histories = earlier if isinstance(earlier, list) else [earlier] * len(targets)
-        seed = None
-        if self._by_sgd and earlier is None:
-            seed = check_random_state(self.random_state).randint(2**31)
-        solutions = []
-        for i, (y, history) in enumerate(zip(targets, histories, strict=True)):
-            rows = slice(i, i + 1) if len(targets) > 1 else slice(None)
-            problem = self, loss, X, y, weight, coef[rows], intercept[rows]
-            if going_on:
-                solutions.append(_epochs.go_on(*problem, seed, history))
-            elif self._by_sgd:
-                solutions.append(_epochs.fit(*problem, seed))
-            else:
-                solutions.append(_lbfgs.solve(*problem))
-        return solutions
+    def _solve(self, problems: list[Problem], continues: bool) -> list[Solution]:
+        """Return a solution for each problem; `continues`: by one epoch, from where the last call ended."""
+        if not self._by_sgd:
+            return [fit_lbfgs(self, problem) for problem in problems]
+        earlier = getattr(self, "history_", None) if continues else None
+        histories = earlier if isinstance(earlier, list) else [earlier] * len(problems)
+        seed = check_random_state(self.random_state).randint(2**31) if earlier is None else None
+        if not continues:
+            return [fit_sgd(self, problem, seed) for problem in problems]
+        pairs = zip(problems, histories, strict=True)
+        return [fit_one_epoch(self, problem, seed, history) for problem, history in pairs]
 
     def _keep(self, dtype: Any, solutions: list[Solution]) -> tuple[Array, Array]:
-        """Set what all models have; return coefficients and intercepts, a row for each score."""
-        self.n_iter_ = max(solution.iterations for solution in solutions)
-        self.loss_curve_ = _mean_curve([solution.curve for solution in solutions])
+        """Set the attributes that all estimators have; return coefficients and intercepts, a row for each score."""
+        curves = [solution.objective or solution.losses for solution in solutions]
+        self.n_iter_ = max(len(solution.losses) for solution in solutions)
+        self.loss_curve_ = _mean_curve(curves)
         histories = [solution.history for solution in solutions if solution.history is not None]
         for name in ("history_", "validation_loss_curve_"):
             self.__dict__.pop(name, None)
@@ -142,9 +155,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             if histories[0].validation_loss:
                 self.validation_loss_curve_ = _mean_curve([h.validation_loss for h in histories])
         coef = np.vstack([solution.coef for solution in solutions]).astype(dtype)
-        if not self.fit_intercept:
-            return coef, np.zeros(len(coef), dtype)
-        return coef, np.concatenate([solution.intercept for solution in solutions]).astype(dtype)
+        intercepts = [solution.intercept for solution in solutions if solution.intercept is not None]
+        return coef, np.concatenate(intercepts).astype(dtype) if intercepts else np.zeros(len(coef), dtype)
 
     def _scores(self, X: Any) -> Any:
         check_is_fitted(self)
@@ -155,3 +167,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _mean_curve(curves: list[list[float]]) -> NDArray[np.float64]:
+    """Return the mean of curves; where one is shorter, its last value continues."""
+    length = max(map(len, curves))
+    padded = [np.pad(curve, (0, length - len(curve)), mode="edge") for curve in curves]
+    return np.asarray(np.mean(padded, axis=0))

@@ -1,4 +1,4 @@
-"""Pictures of fitted models, made as scikit-learn's displays are. Matplotlib is imported when one is drawn."""
+"""Pictures of fitted models, in the form of scikit-learn's displays. Matplotlib is imported when one is drawn."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ class LossCurveDisplay:
     >>> model = LinearRegressor().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
     >>> display = LossCurveDisplay.from_estimator(model)  # doctest: +SKIP
     """
+
+    __module__ = "fastloss.estimators"  # where pickles look for the class
 
     line_: Any
     validation_line_: Any
@@ -98,7 +100,7 @@ class LossCurveDisplay:
         ).plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
-        """Draw the curve, and dashed in its colour that of validation.
+        """Draw the curve, and that of validation dashed in the same colour.
 
         Parameters
         ----------

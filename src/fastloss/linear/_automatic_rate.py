@@ -3,94 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from fastloss import linear
 from fastloss._checks.arrays import Array
 from fastloss._core import Descent, RowLoss
 from fastloss.linear._history import Checkpoint
-from fastloss.linear._rows import taken
+from fastloss.linear._matrix import squared_row_norms
+from fastloss.linear._model import LinearModel
 
-ROWS, STEPS = 2048, 32  # that the trials see at most, and that one takes at least
-TRIALS = 100
+MOST_ROWS = 2048  # of the sample
+LEAST_STEPS = 32  # of a trial
+MOST_TRIALS = 100
 
 
-def automatic_rate(
-    begin: Callable[[Checkpoint], Descent],
-    here: Checkpoint,
-    sample: linear._Model,
-    penalty: Callable[[Array], float],
-) -> float:
-    """Half of the constant learning rate that brings the objective farthest down, to a factor of 2.
+@dataclass
+class RateSearch:
+    """Trials of constant learning rates on a sample of the rows.
 
-    Bottou's programs find theirs like this. So many steps at a rate beyond the curvature lead up, or to infinity; the
-    half is for rows that the sample has not. Every second row is stepped on, the others are looked at: where rows are
-    separable, as in many columns, the former alone would have no rate too large. Few rows are used for both; then what
-    the curvature allows is the limit.
+    Attributes
+    ----------
+    begin : callable
+        Returns a descent from a checkpoint on, which moves along.
+    checkpoint : Checkpoint
+        Where a trial begins; it is not changed.
+    sample : LinearModel
+        At most `MOST_ROWS` rows, with the sum as reduction.
+    penalty : callable
+        The penalties, of the parameters.
     """
-    few = sample.rows <= 2 * begin(here.resumed(False, False)).batch_size
-    seen, others = (sample, sample) if few else (taken(sample, np.arange(i, sample.rows, 2)) for i in (0, 1))
-    y = seen.targets()
-    weight = None if seen.weight is None else seen.weight.astype(sample.dtype)
 
-    def objective(lr: float) -> float:
-        there = here.resumed(here.velocity is not None, False)
-        descent = begin(there)
-        each = -(-seen.rows // descent.batch_size)
-        for _ in range(-(-STEPS // each)):
-            if descent.run(seen.X, y, weight, None, seen.rows, np.full(each, lr)):
+    begin: Callable[[Checkpoint], Descent]
+    checkpoint: Checkpoint
+    sample: LinearModel
+    penalty: Callable[[Array], float]
+
+    def __post_init__(self) -> None:
+        sample = self.sample
+        few = sample.rows <= 2 * self.begin(self.checkpoint.resumed(False, False)).batch_size
+        self.training = sample if few else sample.selected(np.arange(0, sample.rows, 2))
+        self.validation = sample if few else sample.selected(np.arange(1, sample.rows, 2))
+        self.y = self.training.targets()
+        weight = self.training.weight
+        self.weight = None if weight is None else weight.astype(sample.dtype)
+
+    def find(self) -> float:
+        """Return half of the rate that brings the objective farthest down, to a factor of 2.
+
+        Bottou's programs find theirs like this. At a rate beyond what the curvature allows, the objective rises or
+        overflows within so many steps; the half is for rows that the sample does not have. The steps are on every
+        second row, and the objective is that of the others: where the rows can be separated, as in many columns, the
+        objective of the former alone would fall at any rate. Where there are few rows, they are used for both, and
+        what the curvature allows is the limit.
+        """
+        try:
+            return self._search()
+        except ValueError:  # a row lies outside of the loss's domain; the first epoch says which
+            return 1.0
+
+    def _search(self) -> float:
+        with np.errstate(all="ignore"):
+            square = self._mean_square()
+            best, largest = 1 / (1 + square), self._largest_stable(square)
+        if not 0 < best < np.inf:
+            return 1.0  # the first step says what is wrong with X
+        best = min(best, largest)
+        lowest = self._objective_after(best)
+        for factor in (2.0, 0.5):
+            moved = False
+            for _ in range(MOST_TRIALS):
+                found = self._objective_after(factor * best) if factor * best <= largest else np.inf
+                if not (found < lowest or (factor < 1 and found == lowest == np.inf)):
+                    break
+                best, lowest, moved = factor * best, found, True
+            if moved:
+                break
+        return best / 2
+
+    def _objective_after(self, lr: float) -> float:
+        """Return the objective after a trial, inf where it diverges."""
+        trial = self.checkpoint.resumed(self.checkpoint.velocity is not None, False)
+        descent, training = self.begin(trial), self.training
+        steps = -(-training.rows // descent.batch_size)  # of an epoch
+        for _ in range(-(-LEAST_STEPS // steps)):
+            if descent.run(training.X, self.y, self.weight, None, training.rows, np.full(steps, lr)):
                 return np.inf
-        mean = others._sums(*sample.split("parameters", there.parameters, True))[0] / others.rows
-        found = mean + penalty(there.parameters)
+        mean = self.validation.loss_at(trial.parameters) / self.validation.rows
+        found = mean + self.penalty(trial.parameters)
         return found if np.isfinite(found) else np.inf
 
-    try:
-        return _search(objective, sample, here)
-    except ValueError:  # a row lies outside of the loss's domain; the first epoch says which
-        return 1.0
+    def _mean_square(self) -> float:
+        """Return the mean of the rows' squared norms; a weight is a repetition."""
+        sample = self.sample
+        squares = squared_row_norms(sample.X)
+        return float(squares.mean() if sample.weight is None else sample.weight @ squares / sample.rows)
 
+    def _largest_stable(self, square: float) -> float:
+        """Return a bound: no larger constant rate is stable, if the curvature stays that of the start.
 
-def _search(objective: Callable[[float], float], sample: linear._Model, here: Checkpoint) -> float:
-    with np.errstate(all="ignore"):
-        square = _mean_square(sample)
-        best, largest = 1 / (1 + square), _largest_stable(sample, here, square)
-    if not 0 < best < np.inf:
-        return 1.0  # the first step says what is wrong with X
-    best = min(best, largest)
-    lowest = objective(best)
-    for factor in (2.0, 0.5):
-        moved = False
-        for _ in range(TRIALS):
-            found = objective(factor * best) if factor * best <= largest else np.inf
-            if not (found < lowest or (factor < 1 and found == lowest == np.inf)):
-                break
-            best, lowest, moved = factor * best, found, True
-        if moved:
-            break
-    return best / 2
-
-
-def _mean_square(sample: linear._Model) -> float:
-    """Of the rows' norms; a weight is a repetition."""
-    if isinstance(sample.X, tuple):
-        values, starts, _ = sample.X
-        squares = np.add.reduceat(np.append(values.astype(np.float64) ** 2, 0), starts[:-1])
-        squares[np.diff(starts) == 0] = 0
-    else:
-        squares = (sample.X.astype(np.float64) ** 2).sum(axis=1)
-    return float(squares.mean() if sample.weight is None else sample.weight @ squares / sample.rows)
-
-
-def _largest_stable(sample: linear._Model, here: Checkpoint, square: float) -> float:
-    """No constant rate beyond this is stable, if the curvature stays that of the start.
-
-    The largest eigenvalue of X'X is at least the sum of all, divided by their number.
-    """
-    coef, intercept = sample.split("parameters", here.parameters, True)
-    if isinstance(sample.loss, RowLoss):
-        curvature = 1 / len(coef)  # of equal probabilities
-    else:
-        curvature = abs(sample.hess_vec(coef, np.zeros_like(coef), intercept, 1.0)[1]) / sample.rows
-    bound = curvature * square / max(1, sample.columns)
-    return 2 / bound if bound > 0 else np.inf
+        The largest eigenvalue of X'X is at least the sum of all, divided by their number.
+        """
+        sample = self.sample
+        coef, intercept = sample.split("parameters", self.checkpoint.parameters, True)
+        if isinstance(sample.loss, RowLoss):
+            curvature = 1 / len(coef)  # of equal probabilities
+        else:
+            curvature = abs(sample.hess_vec(coef, np.zeros_like(coef), intercept, 1.0)[1]) / sample.rows
+        bound = curvature * square / max(1, sample.columns)
+        return 2 / bound if bound > 0 else np.inf

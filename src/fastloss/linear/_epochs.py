@@ -1,128 +1,148 @@
-"""The epochs of stochastic gradient descent, what is written down of them, and when they end."""
+"""The epochs of stochastic gradient descent: their steps, what is recorded of them, and when they end."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from fastloss import linear
 from fastloss._checks.arrays import Array
 from fastloss._core import Descent
 from fastloss.linear._history import Checkpoint, DivergenceError, History
+from fastloss.linear._model import LinearModel
 from fastloss.linear._progress import Report
-from fastloss.linear._rows import Piece, saying
+from fastloss.linear._rows import Piece, named_errors
 from fastloss.linear._schedules import Rates
 
 SMALLEST_RATE = 1e-6  # to which "adaptive" divides; as in scikit-learn
 
 
+@dataclass
 class Training:
-    """Epochs from a checkpoint on, which is moved along, and what the caller's arrays get."""
+    """Epochs from a checkpoint on, which moves along with the steps.
 
-    def __init__(
-        self,
-        descent: Descent,
-        checkpoint: Checkpoint,
-        coef: Array,
-        intercept: Array | None,
-        held_out: linear._Model | None,
-        early_stopping: bool,
-        penalty: Callable[[Array], float],
-        report: Report,
-    ) -> None:
-        self.penalty, self.report = penalty, report
-        self.descent, self.checkpoint, self.held_out = descent, checkpoint, held_out
-        self.coef, self.intercept, self.early_stopping = coef, intercept, early_stopping
-        self.history = History(checkpoint=checkpoint)
-        self.watched = self.lowest = np.inf
-        self.kept: Array | None = None  # instead of where the last step led
-        self.before = coef.copy(), None if intercept is None else intercept.copy()
-        self.failed = False
+    Attributes
+    ----------
+    descent : Descent
+        That takes the steps.
+    checkpoint : Checkpoint
+    coef, intercept : ndarray
+        The caller's arrays, which `publish` writes to; the intercept may be None.
+    held_out : LinearModel or None
+        The rows for validation.
+    early_stopping : bool
+        Whether the loss of these rows decides, and which epoch's parameters are kept.
+    penalty : callable
+        The penalties, of the parameters.
+    report : callable
+        What shows progress.
+    """
+
+    descent: Descent
+    checkpoint: Checkpoint
+    coef: Array
+    intercept: Array | None
+    held_out: LinearModel | None
+    early_stopping: bool
+    penalty: Callable[[Array], float]
+    report: Report
+    watched: float = field(init=False, default=np.inf)  # by which a Plateau decides
+    lowest: float = field(init=False, default=np.inf)
+    best: Array | None = field(
+        init=False, default=None
+    )  # parameters of the epoch with the lowest validation loss
+    failed: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self.history = History(checkpoint=self.checkpoint)
+        self.before = self.coef.copy(), None if self.intercept is None else self.intercept.copy()
 
     @property
     def parameters(self) -> Array:
-        mean = self.checkpoint.average
-        return self.checkpoint.parameters if mean is None else mean
+        """The result so far: the average, where there is one."""
+        average = self.checkpoint.average
+        return self.checkpoint.parameters if average is None else average
 
     def publish(self) -> None:
+        """Write the result so far to the caller's arrays; after an error, what they held before."""
         self.history.steps = self.checkpoint.steps = self.descent.steps
-        w = self.parameters if self.kept is None else self.kept
+        w = self.parameters if self.best is None else self.best
         coef, intercept = self.before if self.failed else (w[: self.coef.size], w[self.coef.size :])
         self.coef[...] = coef.reshape(self.coef.shape)
         if self.intercept is not None and intercept is not None:
             self.intercept[...] = intercept.reshape(self.intercept.shape)
 
     def run_epoch(self, pieces: Iterable[Piece], rate: Rates) -> None:
-        began, seen = time.perf_counter(), _Seen()
-        first, start = self.descent.steps, self.penalty(self.checkpoint.parameters)
+        """Take the steps of an epoch, and record what they led to."""
+        began, sums = time.perf_counter(), _Sums()
+        first, penalty_before = self.descent.steps, self.penalty(self.checkpoint.parameters)
         try:
             for piece in pieces:
-                self._run(piece, rate, seen, began)
-                del piece  # a stream is to hold one block, not two
-            if not seen.weight > 0:
+                self._take_steps(piece, rate, sums, began)
+                del piece  # so that a stream holds one block, not two
+            if not sums.weight > 0:
                 raise ValueError("the weights of an epoch's rows must have a positive sum")
             if self.held_out is not None:
-                found = self.held_out._sums(*self.held_out.split("parameters", self.parameters, True))[0]
-                self.history.validation_loss.append(found)
+                self.history.validation_loss.append(self.held_out.loss_at(self.parameters))
         except (KeyboardInterrupt, DivergenceError):
             raise
-        except BaseException:  # also of the caller's stream
+        except BaseException:  # also one that the caller's stream raises
             self.failed = True
             raise
-        loss = seen.loss / seen.weight
-        taken, end = self.descent.steps - first, self.penalty(self.checkpoint.parameters)
-        share = (taken + 1) / (2 * taken)  # as a loss is before its step: of one that is linear in between
-        objective = loss + share * start + (1 - share) * end
+        loss = sums.loss / sums.weight
+        steps, penalty_after = self.descent.steps - first, self.penalty(self.checkpoint.parameters)
+        # A loss is that before its step. The mean of the penalties before the steps is this mixture of the first and
+        # the last one, if the penalty changes linearly in between.
+        share = (steps + 1) / (2 * steps)
+        objective = loss + share * penalty_before + (1 - share) * penalty_after
         self.watched = self.history.validation_loss[-1] if self.early_stopping else objective
         if self.early_stopping and self.watched < self.lowest:
-            self.lowest, self.kept = self.watched, self.parameters.copy()
+            self.lowest, self.best = self.watched, self.parameters.copy()
             self.history.best_epoch = len(self.history.loss)
-        self._write_down(seen, loss, began)
+        self._record(sums, loss, began)
 
-    def _run(self, piece: Piece, rate: Rates, seen: _Seen, began: float) -> None:
+    def _take_steps(self, piece: Piece, rate: Rates, sums: _Sums, began: float) -> None:
         descent, first = self.descent, self.descent.steps
         steps = np.arange(first, first - (-piece.rows // descent.batch_size), dtype=np.float64)
         lrs = self.checkpoint.factor * rate(steps)
         outcome = descent.run(piece.X, piece.y, piece.weight, piece.order, piece.rows, lrs)
-        seen.largest, seen.norm = max(seen.largest, descent.largest), descent.norm
+        sums.largest_grad, sums.grad_norm = max(sums.largest_grad, descent.largest), descent.norm
         if outcome == "violated":
-            w = self.checkpoint.parameters
-            for name, model in piece.suspects:
-                with saying(name):
-                    model._sums(*model.split("parameters", w, True))
+            for name, model in piece.sources:
+                with named_errors(name):
+                    model.loss_at(self.checkpoint.parameters)  # raises an error that names the row
             raise ValueError("y or a score lies outside of the loss's domain")
-        seen.lr = float(lrs[descent.steps - first if outcome else -1])
+        sums.lr = float(lrs[descent.steps - first if outcome else -1])
         if outcome == "diverged":
             self.history.stopped = "diverged"
-            self._write_down(seen, np.nan, began)
-            raise DivergenceError(_advice(descent.steps, descent.nonfinite, seen.lr), self.history)
-        seen.loss += descent.loss
-        seen.weight += piece.weight_sum
-        if seen.weight > 0:
-            self.report(len(self.history.loss), piece.rows, seen.loss / seen.weight)
+            self._record(sums, np.nan, began)
+            raise DivergenceError(_advice(descent.steps, descent.nonfinite, sums.lr), self.history)
+        sums.loss += descent.loss
+        sums.weight += piece.weight_sum
+        if sums.weight > 0:
+            self.report(len(self.history.loss), piece.rows, sums.loss / sums.weight)
 
-    def _write_down(self, seen: _Seen, loss: float, began: float) -> None:
+    def _record(self, sums: _Sums, loss: float, began: float) -> None:
         history = self.history
-        history.learning_rate.append(seen.lr)
+        history.learning_rate.append(sums.lr)
         history.loss.append(loss)
-        history.grad_norm.append(seen.norm)
-        history.largest_grad.append(seen.largest)
+        history.grad_norm.append(sums.grad_norm)
+        history.largest_grad.append(sums.largest_grad)
         history.nonfinite.append(self.descent.nonfinite)
         history.seconds.append(time.perf_counter() - began)
         self.report(len(history.loss), 0, loss)
 
 
 @dataclass
-class _Seen:
-    """Of the pieces of an epoch so far: sums, the largest, and the last."""
+class _Sums:
+    """Of an epoch so far: the sums of losses and weights, the largest derivative, and the last norm and rate."""
 
     loss: float = 0.0
     weight: float = 0.0
-    largest: float = 0.0
-    norm: float = 0.0
+    largest_grad: float = 0.0
+    grad_norm: float = 0.0
     lr: float = 0.0
 
 
@@ -140,22 +160,36 @@ def _advice(step: int, nonfinite: int, lr: float) -> str:
 
 @dataclass(frozen=True)
 class Plateau:
-    """When the loss has stopped to decrease, and the work ends or the learning rate is divided."""
+    """When the loss no longer decreases, and the work ends or the learning rate is divided.
+
+    Attributes
+    ----------
+    tol : float or None
+        What an epoch must gain on the lowest loss so far; None: the loss does not matter.
+    patience : int
+        So many epochs in a row may gain less.
+    divides_rate : bool
+        Whether the learning rate is divided first.
+    may_rise : bool
+        Whether the end may come where the loss is more than twice the first epoch's: a validation loss may be.
+    """
 
     tol: float | None
     patience: int
-    divides: bool
+    divides_rate: bool
     may_rise: bool
 
-    def is_reached(self, here: Checkpoint, loss: float, lr: float) -> bool:
+    def is_reached(self, checkpoint: Checkpoint, loss: float, lr: float) -> bool:
+        """Whether the work ends after an epoch of this loss; the checkpoint keeps count."""
         if self.tol is None:
             return False
-        here.first = loss if here.first is None else here.first
-        here.idle = 0 if loss < here.lowest - self.tol else here.idle + 1
-        here.lowest = min(here.lowest, loss)
-        if here.idle < self.patience:
+        checkpoint.first = loss if checkpoint.first is None else checkpoint.first
+        checkpoint.idle = 0 if loss < checkpoint.lowest - self.tol else checkpoint.idle + 1
+        checkpoint.lowest = min(checkpoint.lowest, loss)
+        if checkpoint.idle < self.patience:
             return False
-        if self.divides and lr > SMALLEST_RATE:
-            here.factor, here.idle = here.factor / 5, 0
+        if self.divides_rate and lr > SMALLEST_RATE:
+            checkpoint.factor, checkpoint.idle = checkpoint.factor / 5, 0
             return False
-        return self.may_rise or loss <= here.first + abs(here.first)  # else it diverges: nothing is found yet
+        # A training loss that has risen so far has found nothing: the steps diverge, and the error is to say so.
+        return self.may_rise or loss <= checkpoint.first + abs(checkpoint.first)

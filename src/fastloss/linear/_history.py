@@ -1,4 +1,4 @@
-"""What stochastic gradient descent tells of its course."""
+"""What stochastic gradient descent returns: its history, and the checkpoint from which it can continue."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from numpy.typing import NDArray
 
 @dataclass
 class Checkpoint:
-    """Where a descent stands: what `sgd` needs to go on as if it had not ended. It can be pickled.
+    """The state of a descent: what `sgd` needs to continue as if it had not ended. It can be pickled.
 
     Attributes
     ----------
     parameters : ndarray of float64, shape (d + 1,)
-        Behind the last step, the intercept last.
+        After the last step, the intercept last.
     velocity, average : ndarray of float64, shape (d + 1,), or None
-        Without momentum, or averaging, None.
+        None without momentum, or without averaging.
     rng : numpy.random.Generator
-        That draws the order of the rows.
+        Which draws the order of the rows.
     steps : int
         How many have been taken.
     lr : float or None
-        That ``lr='auto'`` has found.
+        The rate that ``lr='auto'`` has found.
     factor, first, lowest, idle
-        By what the learning rate has been divided, the first and lowest loss, and the epochs without gain since.
+        By what ``schedule='adaptive'`` has multiplied the learning rate, the first and the lowest loss, and how many
+        epochs in a row have not gained `tol`.
     """
+
+    __module__ = "fastloss.linear"  # where pickles look for the class
 
     parameters: NDArray[np.float64]
     velocity: NDArray[np.float64] | None
@@ -42,7 +45,7 @@ class Checkpoint:
     idle: int = 0
 
     def resumed(self, momentum: bool, average: bool) -> Checkpoint:
-        """A copy to go on from, with a velocity and an average where they are wanted."""
+        """Return a copy to continue from, with a velocity and an average where they are wanted."""
         w, v, mean = self.parameters.copy(), self.velocity, self.average
         return replace(
             self,
@@ -55,31 +58,34 @@ class Checkpoint:
 
 @dataclass(repr=False)
 class History:
-    """What `sgd` saw, a number per complete epoch in each list.
+    """The course of `sgd`; each list has a number for each complete epoch.
 
     Attributes
     ----------
     learning_rate : list of float
-        Of the epoch's last step.
+        The rate of the epoch's last step.
     loss : list of float
         The weighted mean of the rows' losses, without penalty, each before the step that it led to.
     validation_loss : list of float
-        The mean loss of the validation rows behind the epoch; empty without such rows.
+        The mean loss of the validation rows after the epoch; empty without such rows.
     grad_norm, largest_grad : list of float
-        The norm of the last batch's gradient, before clipping; the largest component of any batch's, in magnitude.
+        The norm of the last batch's gradient, before clipping; the largest magnitude of a derivative in any batch.
     nonfinite : list of int
-        Components of a gradient, losses or parameters that were not finite: 0, but where `DivergenceError` was raised.
+        How many components of the gradient, losses or parameters were not finite: 0, unless `DivergenceError` was
+        raised.
     seconds : list of float
         The time that the epoch took, with its validation.
     steps : int
-        All steps.
+        How many were taken, also by calls that were resumed.
     best_epoch : int or None
         The epoch, counted from 0, whose parameters `early_stopping` has restored.
     stopped : str
-        Why the end came: 'epochs', 'tol', 'callback', 'interrupted' or 'diverged'.
+        What ended the work: 'epochs', 'tol', 'callback', 'interrupted' or 'diverged'.
     checkpoint : Checkpoint
         For ``sgd(..., resume=history.checkpoint)``.
     """
+
+    __module__ = "fastloss.linear"  # where pickles look for the class
 
     learning_rate: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
@@ -94,7 +100,7 @@ class History:
     checkpoint: Checkpoint | None = None
 
     def extended(self, later: History) -> History:
-        """Both, of a call and one that has resumed from it."""
+        """Return the history of a call and of a later one that has resumed from it."""
         lists = {f.name for f in fields(self) if isinstance(getattr(self, f.name), list)}
         return replace(later, **{name: getattr(self, name) + getattr(later, name) for name in lists})
 
@@ -111,7 +117,9 @@ class History:
 
 @dataclass(frozen=True)
 class State:
-    """What a callback gets behind each epoch: the parameters, up to date and to be read, and the history so far."""
+    """What a callback gets after each epoch: the parameters, which it must not change, and the history so far."""
+
+    __module__ = "fastloss.linear"  # where pickles look for the class
 
     epoch: int
     coef: NDArray[Any]
@@ -127,6 +135,8 @@ class DivergenceError(FloatingPointError):
     history : History
         Of the epochs before, and of the one that ended so.
     """
+
+    __module__ = "fastloss.linear"  # where pickles look for the class
 
     def __init__(self, message: str, history: History) -> None:
         super().__init__(message)

@@ -1,124 +1,134 @@
-"""Fits by L-BFGS, on one pass over the data for an evaluation; those of the estimators."""
+"""Linear models by SciPy's L-BFGS-B, which evaluates value and gradient in one pass over the data."""
 
-# ruff: noqa: N803 - X is the field's name
+# ruff: noqa: N806 - X is the field's name
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastloss._checks.arrays import Array
-from fastloss._core import Loss
-from fastloss.linear import Objective
-from fastloss.linear._problem import Solution
+from fastloss.linear._model import loss_of
+from fastloss.linear._one_pass import Objective
+from fastloss.linear._problem import LbfgsSettings, Problem, Solution, Watch
 
-# An iteration that gains less, relatively, is led by rounding errors.
+# An iteration that gains less than this, relative to the value, is led by rounding errors.
 GAIN = {"float64": 1.4e-14, "float32": 1.5e-8}
-# Losses with kinks, at which a line search gets stuck, and their smooth relatives.
-SMOOTH = {
-    "absolute_error": "pseudo_huber",
-    "absolute_percentage_error": "pseudo_huber",
-    "epsilon_insensitive": "squared_epsilon_insensitive",
-    "hinge": "squared_hinge",
-    "pinball": "expectile",
-}
+
+Evaluate = Callable[[Array], tuple[float, Array]]
 
 
-def minimum(
-    evaluate: Callable[[Array], tuple[float, Array]],
-    start: Array,
-    *,
-    iterations: int,
-    tol: float,
-    gain: float,
-    callback: Callable[..., None],
+def solve_by_lbfgs(problem: Problem, settings: LbfgsSettings, watch: Watch | None = None) -> Solution:
+    """Minimise; `watch` is called after each iteration.
+
+    Ctrl-C before the end of the first iteration raises; later it ends the work, and the solution is that of the last
+    complete iteration.
+    """
+    loss = loss_of(problem.loss)
+    objective = Objective(
+        loss,
+        problem.X,
+        problem.y,
+        sample_weight=problem.weight,
+        l2=problem.l2,
+        fit_intercept=problem.intercept is not None,
+    )
+    start = np.asarray(problem.coef, np.float64).ravel()
+    if problem.intercept is not None:
+        start = np.concatenate([start, np.ravel(problem.intercept)])
+    solution = Solution(np.array(problem.coef), problem.intercept)
+
+    def evaluate(w: Array) -> tuple[float, Array]:
+        value, grad = objective(w)
+        if not solution.objective:
+            solution.objective.append(value)
+        return value, grad
+
+    def record(intermediate_result: Any) -> None:  # SciPy finds out by the argument's name what to pass
+        value = float(intermediate_result.fun)
+        _keep(solution, problem, intermediate_result.x)
+        solution.objective.append(value)
+        with np.errstate(all="ignore"):
+            penalty = problem.l2 / 2 * float(np.vdot(solution.coef, solution.coef))
+        solution.losses.append(value - penalty)
+        if problem.validation is not None:
+            solution.validation_losses.append(_mean_loss(loss, problem.validation, solution))
+        if watch is not None:
+            watch(solution.losses, solution.validation_losses)
+
+    try:
+        found = _minimum(evaluate, start, settings, GAIN[objective._model.dtype.name], record)
+    except KeyboardInterrupt:
+        if not solution.losses:
+            raise
+        solution.interrupted = True
+        return solution
+    if not (np.isfinite(found.x).all() and np.isfinite(found.fun)):
+        raise ValueError(f"{loss.name} overflows on these data; {settings.advice}")
+    _keep(solution, problem, found.x)
+    solution.converged = bool(found.success)
+    if not found.success:
+        solution.reason = f"has not converged after {found.nit} iterations: the largest derivative is {np.abs(found.jac).max():.2g}"
+    return solution
+
+
+def _keep(solution: Solution, problem: Problem, w: Array) -> None:
+    """Write a flat vector of parameters to the solution, in the shapes of the problem."""
+    coef, intercept = np.split(w.copy(), [np.size(problem.coef)])  # SciPy may write to its own array again
+    solution.coef = coef.reshape(np.shape(problem.coef))
+    if problem.intercept is not None:
+        solution.intercept = intercept.reshape(np.shape(problem.intercept))
+
+
+def _mean_loss(loss: Any, rows: tuple[Any, ...], solution: Solution) -> float:
+    X, y, *weight = rows
+    scores = X @ solution.coef.T + (0.0 if solution.intercept is None else solution.intercept)
+    return float(loss(y, scores, sample_weight=weight[0] if weight else None))
+
+
+def _minimum(
+    evaluate: Evaluate, start: Array, settings: LbfgsSettings, gain: float, record: Callable[..., None]
 ) -> Any:
-    """Return SciPy's result: `tol` is for the largest derivative, `gain` for the relative gain of an iteration."""
+    """Return SciPy's result; the end also comes where an iteration gains less than `gain`, relatively."""
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
     return minimize(
-        _within_domain(evaluate),
+        _extended_beyond_domain(evaluate),
         start,
         jac=True,
         method="L-BFGS-B",
-        callback=callback,
-        options={"maxiter": iterations, "maxls": 50, "maxfun": 52 * iterations, "gtol": tol, "ftol": gain},
+        callback=record,
+        options={
+            "maxiter": settings.max_iter,
+            "maxls": 50,
+            "maxfun": 52 * settings.max_iter,
+            "gtol": settings.tol,
+            "ftol": gain,
+        },
     )
 
 
-def _within_domain(
-    evaluate: Callable[[Array], tuple[float, Array]],
-) -> Callable[[Array], tuple[float, Array]]:
-    """Lead a line search that leaves the loss's domain back: beyond it goes a parabola on, with its minimum at a tenth."""
-    before: list[Any] = []
+def _extended_beyond_domain(evaluate: Evaluate) -> Evaluate:
+    """Continue a function beyond its domain by a parabola, so that a line search that leaves the domain comes back.
+
+    The parabola goes through the last point inside of the domain; its minimum is at a tenth of the step from there to
+    the point outside.
+    """
+    last_inside: list[Any] = []
 
     def extended(w: Array) -> tuple[float, Array]:
         try:
             value, grad = evaluate(w)
         except ValueError:
-            if not before:  # it is the start, so a label lies outside
+            if not last_inside:  # w is the start, so a label lies outside of the domain
                 raise
-            inside, value, grad = before
+            inside, value, grad = last_inside
             step = w - inside
             slope = abs(float(grad @ step))
             return value + 4 * slope, 9 * slope / float(step @ step) * step
-        before[:] = w.copy(), value, grad
+        last_inside[:] = w.copy(), value, grad
         return value, grad
 
     return extended
-
-
-def is_finite(found: Any) -> bool:
-    return bool(np.isfinite(found.x).all() and np.isfinite(found.fun))
-
-
-def solve(
-    model: Any, loss: Loss[...], X: Any, y: Array, weight: Array | None, coef: Array, intercept: Array
-) -> Solution:
-    """From these coefficients and intercepts on; the curve is the objective there and after each iteration."""
-    curve: list[float] = []
-    objective = Objective(loss, X, y, sample_weight=weight, l2=model.l2, fit_intercept=model.fit_intercept)
-
-    def evaluate(w: Array) -> tuple[float, Array]:
-        value, grad = objective(w)
-        if not curve:
-            curve.append(value)
-        return value, grad
-
-    def record(intermediate_result: Any) -> None:  # SciPy goes by the argument's name
-        curve.append(float(intermediate_result.fun))
-
-    found = minimum(
-        evaluate,
-        np.concatenate([coef.ravel(), intercept]) if model.fit_intercept else coef.ravel(),
-        iterations=int(model.max_iter),
-        tol=model.tol,
-        gain=GAIN[X.dtype.name],
-        callback=record,
-    )
-    if not is_finite(found):
-        raise ValueError(f"{loss.name} overflows on these data; scale X, as with StandardScaler, or raise l2")
-    if not found.success:
-        _advise(model, loss, found)
-    coef, intercept = np.split(found.x, [coef.size])
-    return Solution(coef.reshape(-1, X.shape[1]), intercept, curve, len(curve) - 1)
-
-
-def _advise(model: Any, loss: Loss[...], found: Any) -> None:
-    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
-
-    if loss.name in SMOOTH:
-        advice = f"{loss.name} has kinks, where this solver may get stuck: {SMOOTH[loss.name]} has none"
-    else:
-        advice = (
-            "scale the columns of X, as with sklearn.preprocessing.StandardScaler, or raise max_iter or tol"
-        )
-    warnings.warn(
-        f"{type(model).__name__} has not converged after {found.nit} iterations: the largest derivative is "
-        f"{np.abs(found.jac).max():.2g}, tol={model.tol:.2g}; {advice}",
-        ConvergenceWarning,
-        stacklevel=5,
-    )

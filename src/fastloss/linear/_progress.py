@@ -1,4 +1,4 @@
-"""A progress bar on stderr, by rich, for what is trained in epochs."""
+"""A progress bar on stderr, drawn by rich, for training in epochs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-Report = Callable[[int, int, float], None]
+Report = Callable[[int, int, float], None]  # complete epochs, rows since the last report, latest mean loss
 
 
 @contextmanager
 def progress_bar(wanted: bool, epochs: int) -> Iterator[Report]:
-    """Yield what is to be told, now and then, the epochs that are complete, the rows since, and the latest loss."""
+    """Yield a function that shows how far the training is; it does nothing where no bar is wanted."""
     if not wanted:
         yield lambda done, rows, loss: None
         return

@@ -1,120 +1,113 @@
-"""Where the rows come from that SGD is trained on, in which order, and what each of them counts."""
+"""The rows that SGD is trained on, where they are in memory: their order, their weights, and those held out."""
 
-# ruff: noqa: N803, N806 - X is the field's name
+# ruff: noqa: N806 - X is the field's name
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from fastloss import linear
 from fastloss._checks.arrays import Array, refuse_weight
 from fastloss._checks.parameters import fraction, nonnegative
-from fastloss._core import new_array
+from fastloss._core import Loss, new_array
+from fastloss.linear._matrix import SparseParts
+from fastloss.linear._model import LinearModel
+from fastloss.linear._problem import SgdSettings
+from fastloss.linear._softmax import model_class
 
 
-class Piece(NamedTuple):
-    """Rows of one matrix, for steps."""
+@dataclass(frozen=True)
+class Piece:
+    """Rows of one matrix, for steps.
 
-    suspects: list[
-        tuple[str, linear._Model]
-    ]  # that say, by name, where a row lies outside of the loss's domain
-    X: Any  # as C reads it
-    y: Array  # in the dtype that X is computed in, and so is weight
+    Attributes
+    ----------
+    sources : list of (str, LinearModel)
+        What the rows were taken from, with the names that errors call it by. After steps that met a row outside of
+        the loss's domain, these find it.
+    X : ndarray, or tuple of ndarray
+        As C reads it.
+    y, weight : ndarray
+        In the form that the steps read; the weight may be None.
+    order : ndarray of int64, or None
+        Which rows the steps are on; None: the first ones, in order.
+    rows : int
+    weight_sum : float
+        Of these rows.
+    """
+
+    sources: list[tuple[str, LinearModel]]
+    X: Array | SparseParts
+    y: Array
     weight: Array | None
-    order: Array | None  # int64 indices; None: the first rows as they lie
+    order: Array | None
     rows: int
-    weight_sum: float  # of these rows
+    weight_sum: float
 
 
 @contextmanager
-def saying(name: str) -> Iterator[None]:
-    """Errors say whose they are."""
+def named_errors(name: str) -> Iterator[None]:
+    """Put a name before the messages of errors, where there is one."""
     try:
         yield
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}" if name else str(error)) from None
 
 
-def taken(model: linear._Model, order: Array) -> linear._Model:
-    """A copy of these rows, and what says where they lie outside of the loss's domain."""
-    part = copy(model)
-    part.rows, part.y = len(order), model.y[order]
-    part.weight = None if model.weight is None else model.weight[order]
-    if isinstance(model.X, tuple):
-        part.X = _taken_sparse(model.X, order)
-    else:
-        part.X = model.X[order].astype(model.dtype)
-    return part
+class RowsInMemory:
+    """All rows at once, without those that are held out for validation."""
 
-
-def _taken_sparse(X: tuple[Array, ...], order: Array) -> tuple[Array, ...]:
-    values, starts, indices = X
-    begins, ends = starts[order].astype(np.int64), starts[order + 1].astype(np.int64)
-    if not ((begins >= 0) & (begins <= ends) & (ends <= len(values))).all():
-        raise ValueError("X is not a valid CSR matrix: X.indptr must not decrease nor leave X.indices")
-    kept = np.cumsum(ends - begins)
-    at = np.arange(kept[-1]) + np.repeat(ends - kept, ends - begins)
-    return values[at], np.append(0, kept), indices[at].astype(np.int64)
-
-
-class Memory:
-    """All rows at once, but for those that are held out."""
-
-    def __init__(
-        self,
-        model: linear._Model,
-        batch: int,
-        shuffle: str | None,
-        class_weight: Any,
-        validation_fraction: float | None,
-        rng: np.random.Generator,
-    ) -> None:
-        self.model, self.orders = model, Orders(shuffle, batch)
-        model.weight = weigh(model, class_weight)
-        self.rows, self.held_out = _held_out(model, validation_fraction, rng)
-        self.count = model.rows if self.rows is None else len(self.rows)
-        self.steps = -(-self.count // batch)
+    def __init__(self, model: LinearModel, settings: SgdSettings, rng: np.random.Generator) -> None:
+        self.model, self.orders = model, Orders(settings.shuffle, settings.batch_size)
+        model.weight = weights_of_rows(model, settings.class_weight)
+        self.training, self.held_out = _held_out(model, settings.validation_fraction, rng)
+        self.count = model.rows if self.training is None else len(self.training)
+        self.steps = -(-self.count // settings.batch_size)
         self.y = model.targets()
         self.weight = (
-            None if model.weight is None else _normalised(model.weight, self.rows).astype(model.dtype)
+            None if model.weight is None else _with_mean_1(model.weight, self.training).astype(model.dtype)
         )
 
-    def sample(self, rows: int) -> linear._Model:
-        """Some of the rows, with their weights, and the sum as reduction."""
-        order = np.arange(0, self.count, -(-self.count // rows))
+    def sample(self, most: int) -> LinearModel:
+        """Return at most so many of the rows, evenly spread, with their weights and the sum as reduction."""
+        order = np.arange(0, self.count, -(-self.count // most))
         model = copy(self.model)
         model.weight, model.mean = self.weight, False
-        return taken(model, order if self.rows is None else self.rows[order])
+        return model.selected(order if self.training is None else self.training[order])
 
     def pieces(self, rng: np.random.Generator) -> Iterator[Piece]:
+        """Yield the rows of an epoch, as one piece."""
         order = self.orders.draw(self.count, rng)
-        if self.rows is not None:
-            order = self.rows if order is None else self.rows[order]
+        if self.training is not None:
+            order = self.training if order is None else self.training[order]
         yield Piece([("", self.model)], self.model.X, self.y, self.weight, order, self.count, self.count)
 
 
 class Orders:
     """The order of the rows in each epoch."""
 
-    def __init__(self, shuffle: str | None, batch: int) -> None:
+    def __init__(self, shuffle: str | None, batch_size: int) -> None:
         if shuffle not in ("blocks", "rows", None):
             raise ValueError(f"shuffle must be 'blocks', 'rows' or None, got {shuffle!r}")
-        self.shuffle, self.block, self.within = shuffle, max(8, batch // 4), batch < 32
+        self.shuffle, self.block = shuffle, max(8, batch_size // 4)
+        self.within_blocks = batch_size < 32
 
     def draw(self, rows: int, rng: np.random.Generator) -> Array | None:
-        """Return int64 indices of rows, or None for all as they lie."""
+        """Return the int64 indices of all rows in a new order, or None for the order that they have."""
         if self.shuffle is None:
             return None
         if self.shuffle == "rows":
             return rng.permutation(rows)
         starts = rng.permutation(-(-rows // self.block)) * self.block
-        within = rng.permutation(self.block) if self.within else np.arange(min(self.block, rows))
-        # Of 8 bytes each, in memory that has been used: new pages took 0.5 of 0.7 ms for 200 000 rows.
+        within = rng.permutation(self.block) if self.within_blocks else np.arange(min(self.block, rows))
+        # new_array reuses freed memory: new pages took 0.5 of 0.7 ms for 200 000 rows. It has no int64, but elements of
+        # float64 are as long.
         order: Array = new_array((len(starts), len(within)), np.dtype(np.float64)).view(np.int64)
         order = np.add.outer(starts, within, out=order).ravel()
         return order if rows % self.block == 0 else order[order < rows]
@@ -123,8 +116,11 @@ class Orders:
 # ---- weights --------------------------------------------------------------------------------------------
 
 
-def weigh(model: linear._Model, class_weight: Any, all_labels: bool = True) -> Array | None:
-    """What each row counts. Without all labels at hand, those of class_weight may be elsewhere."""
+def weights_of_rows(model: LinearModel, class_weight: Any, all_labels: bool = True) -> Array | None:
+    """Return what each row counts, its class's weight included.
+
+    Without `all_labels`, a label of `class_weight` that these rows do not have may be that of others.
+    """
     weight = model.weight
     if weight is not None and not np.isfinite(weight).all():
         refuse_weight(weight)
@@ -144,8 +140,8 @@ def weigh(model: linear._Model, class_weight: Any, all_labels: bool = True) -> A
     return each if weight is None else weight * each
 
 
-def _normalised(weight: Array, rows: Array | None) -> Array:
-    """The weights, of mean 1 over the rows."""
+def _with_mean_1(weight: Array, rows: Array | None) -> Array:
+    """Return the weights, divided by their mean over these rows."""
     weight = weight / max(np.abs(weight).max(), np.finfo(np.float64).tiny)
     mean = float((weight if rows is None else weight[rows]).mean())
     if not mean > 0:
@@ -157,20 +153,21 @@ def _normalised(weight: Array, rows: Array | None) -> Array:
 # ---- validation -----------------------------------------------------------------------------------------
 
 
-def given_validation(validation: Any, loss: Any, columns: int) -> linear._Model:
+def validation_model(validation: Any, loss: Loss[...], columns: int) -> LinearModel:
+    """Return the model on the rows that were given for validation."""
     if not isinstance(validation, tuple) or len(validation) not in (2, 3):
         raise TypeError("validation must be a tuple (X, y) or (X, y, sample_weight)")
     X, y, weight = (*validation, None)[:3]
-    model = linear._kind(loss)(loss, X, y, weight, 0.0, "mean")
+    model = model_class(loss)(loss, cast(ArrayLike, X), cast(ArrayLike, y), weight)
     if model.columns != columns:
         raise ValueError(f"validation has {model.columns} columns, but X has {columns}")
     return model
 
 
 def _held_out(
-    model: linear._Model, part: float | None, rng: np.random.Generator
-) -> tuple[Array | None, linear._Model | None]:
-    """The rows for training, None for all, and the model of the others."""
+    model: LinearModel, part: float | None, rng: np.random.Generator
+) -> tuple[Array | None, LinearModel | None]:
+    """Return the rows for training, None for all, and the model on the others."""
     if part is None:
         return None, None
     count = round(fraction(validation_fraction=part) * model.rows)
@@ -178,4 +175,4 @@ def _held_out(
         raise ValueError(f"validation_fraction={part} of {model.rows} rows leaves no rows on one side")
     chosen = np.zeros(model.rows, bool)
     chosen[rng.permutation(model.rows)[:count]] = True
-    return np.flatnonzero(~chosen), taken(model, np.flatnonzero(chosen))
+    return np.flatnonzero(~chosen), model.selected(np.flatnonzero(chosen))

@@ -1,4 +1,4 @@
-"""Learning rates: functions of the numbers of the steps, counted from 0."""
+"""Learning rates as functions of the number of the step, which is counted from 0."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastloss._checks.parameters import nonnegative, positive
 from fastloss._core import Loss, RowLoss
+from fastloss.linear._problem import SgdSettings
 
 Rates = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -17,16 +18,19 @@ SCHEDULES = ("constant", "invscaling", "optimal", "adaptive", "cosine")
 
 
 def rates(
+    settings: SgdSettings,
     lr: float | Callable[[int], float],
-    schedule: str,
     *,
-    power_t: float,
-    warmup_steps: int,
     steps: int | None,
     loss: Loss[...],
     penalty: float,
 ) -> Rates:
-    """Return the learning rates of steps, `steps` of which there are at most, if that is known."""
+    """Return a function from numbers of steps to learning rates.
+
+    `lr` is the settings', or what was found for 'auto'; `steps` is how many there are at most, None if that is not
+    known; `penalty` is ``l1 + l2``.
+    """
+    schedule, warmup_steps = settings.schedule, settings.warmup_steps
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
     if callable(lr):
@@ -36,7 +40,7 @@ def rates(
             )
         function = lr
         return lambda t: np.array([nonnegative(lr=function(int(i))) for i in t])
-    start, power = nonnegative(lr=lr), nonnegative(power_t=power_t)
+    start, power = nonnegative(lr=lr), nonnegative(power_t=settings.power_t)
     if schedule == "cosine" and steps is None:
         raise ValueError(
             "schedule='cosine' needs the number of steps, and a stream's is not known before its end; pass a list "
@@ -55,7 +59,7 @@ def rates(
 
 
 def _optimal_shift(loss: Loss[...], penalty: float) -> float:
-    """Bottou's heuristic, as scikit-learn has it: the first steps move a weight of typical size."""
+    """Return t0 by Bottou's heuristic, as in scikit-learn: the first steps move a coefficient by its typical size."""
     if not penalty:
         raise ValueError("schedule='optimal' divides by l1 + l2; pass a penalty, or another schedule")
     typical = penalty**-0.25

@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import copy
 from itertools import count, islice
 from typing import Any
 
 import numpy as np
 
-from fastloss import linear
 from fastloss._checks.arrays import Array
-from fastloss._core import Loss
-from fastloss.linear._rows import Orders, Piece, saying, taken, weigh
+from fastloss.linear._model import LinearModel, stacked
+from fastloss.linear._problem import Problem, SgdSettings
+from fastloss.linear._rows import Orders, Piece, named_errors, weights_of_rows
+from fastloss.linear._softmax import model_class
 
 Block = tuple[Any, Any] | tuple[Any, Any, Any]
 Blocks = Iterable[Block] | Callable[[], Iterable[Block]]
@@ -23,106 +23,101 @@ FORM = "(X, y) or (X, y, sample_weight)"
 
 
 class Stream:
-    """One block at a time; the rows of one that do not fill a batch wait for the next.
+    """Blocks of rows, one at a time; rows that do not fill a batch wait for those of the next block.
 
-    Names of blocks are deleted as soon as they have been handed on: else the next one would be read beside them.
+    A variable that holds a block is deleted as soon as the block has been handed on: otherwise the next one would be
+    read while this one is still in memory.
     """
 
     held_out = None
 
-    def __init__(
-        self,
-        loss: Loss[...] | str,
-        blocks: Any,
-        batch: int,
-        shuffle: str | None,
-        class_weight: Any,
-        epochs: int,
-        check: Callable[[linear._Model], None],
-    ) -> None:
-        if class_weight is not None and not isinstance(class_weight, Mapping):
+    def __init__(self, problem: Problem, settings: SgdSettings, check: Callable[[LinearModel], None]) -> None:
+        if settings.class_weight is not None and not isinstance(settings.class_weight, Mapping):
             raise ValueError(
-                f"class_weight={class_weight!r} needs all labels before the first step; of a stream pass a dict"
+                f"class_weight={settings.class_weight!r} needs all labels before the first step; of a stream pass a dict"
             )
-        self.loss, self.batch, self.orders = loss, batch, Orders(shuffle, batch)
-        self.class_weight, self.check = class_weight, check
-        self.again = _again(blocks, epochs)
-        self.steps = _count_steps(blocks, batch)
+        self.loss, self.batch_size, self.check = problem.loss, settings.batch_size, check
+        self.orders = Orders(settings.shuffle, settings.batch_size)
+        self.class_weight = settings.class_weight
+        self.restart = _restart(problem.X, settings.epochs)
+        self.steps = _count_steps(problem.X, settings.batch_size)
         self._begin("X has no rows: there is no block, or all are empty")
-        head = self.first[0][1]
-        self.sparse, nothing = isinstance(head.X, tuple), np.empty((0, head.columns), head.dtype)
-        self.model = linear._kind(loss)(loss, nothing, np.empty(0), None, 0.0, "sum")
+        first = self.first[0][1]
+        self.sparse, no_rows = first.is_sparse, np.empty((0, first.columns), first.dtype)
+        self.model = model_class(self.loss)(self.loss, no_rows, np.empty(0), reduction="sum")
 
     def pieces(self, rng: np.random.Generator) -> Iterator[Piece]:
-        left: list[tuple[str, linear._Model]] = []
+        """Yield the rows of an epoch: whole batches of a block, and batches with rows of several."""
+        waiting: list[tuple[str, LinearModel]] = []
         for name, model in self._epoch():
             order = self.orders.draw(model.rows, rng)
             order = np.arange(model.rows) if order is None else order
-            left_name = f"rows of {name} at the border of two blocks"
-            missing = min(-sum(part.rows for _, part in left) % self.batch, len(order))
-            whole = len(order) - (len(order) - missing) % self.batch
+            border = f"rows of {name} at the border of two blocks"
+            missing = min(-sum(part.rows for _, part in waiting) % self.batch_size, len(order))
+            whole = len(order) - (len(order) - missing) % self.batch_size
             if missing:
-                left.append((left_name, taken(model, order[:missing])))
-            if left and sum(part.rows for _, part in left) == self.batch:
-                yield _joined(left)
-                left = []
+                waiting.append((border, model.selected(order[:missing])))
+            if waiting and sum(part.rows for _, part in waiting) == self.batch_size:
+                yield _joined(waiting)
+                waiting = []
             if whole > missing:
                 yield _piece([(name, model)], model, order[missing:whole])
             if whole < len(order):
-                left.append((left_name, taken(model, order[whole:])))
+                waiting.append((border, model.selected(order[whole:])))
             del model
-        if left:
-            yield _joined(left)
+        if waiting:
+            yield _joined(waiting)
 
-    def sample(self, rows: int) -> linear._Model:
-        """Some rows of the first block, before the first epoch."""
+    def sample(self, most: int) -> LinearModel:
+        """Return at most so many rows of the first block, evenly spread; before the first epoch."""
         model = self.first[0][1]
-        return taken(model, np.arange(0, model.rows, -(-model.rows // rows)))
+        return model.selected(np.arange(0, model.rows, -(-model.rows // most)))
 
-    def _epoch(self) -> Iterator[tuple[str, linear._Model]]:
+    def _epoch(self) -> Iterator[tuple[str, LinearModel]]:
         if not self.first:
             self._begin("an epoch has no rows; X must return a new iterator for each")
         yield self.first.pop()
-        yield from self.begun
+        yield from self.others
 
     def _begin(self, empty: str) -> None:
-        self.begun = self._read()
-        self.first = list(islice(self.begun, 1))
+        """Read the first block of an epoch, or raise an error with this message where there is none."""
+        self.others = self._read()
+        self.first = list(islice(self.others, 1))
         if not self.first:
             raise ValueError(empty)
 
-    def _read(self) -> Iterator[tuple[str, linear._Model]]:
+    def _read(self) -> Iterator[tuple[str, LinearModel]]:
         numbers = count()
-        for block in self.again():
+        for block in self.restart():
             name = f"block {next(numbers)}"
-            with saying(name):
+            with named_errors(name):
                 model = self._checked(block)
             del block
             if model.rows:
                 yield name, model
             del model
 
-    def _checked(self, block: Any) -> linear._Model:
+    def _checked(self, block: Any) -> LinearModel:
         if not isinstance(block, tuple | list) or len(block) not in (2, 3):
             raise TypeError(
                 f"y is None, so X must be blocks {FORM}, but this is of type {type(block).__name__}"
             )
         X, y, weight = (*block, None)[:3]
-        model = linear._kind(self.loss)(self.loss, X, y, weight, 0.0, "sum")
+        model = model_class(self.loss)(self.loss, X, y, weight, reduction="sum")
         self.check(model)
-        model.weight = weigh(model, self.class_weight, all_labels=False)
+        model.weight = weights_of_rows(model, self.class_weight, all_labels=False)
         if hasattr(self, "model") and model.dtype != self.model.dtype:
             raise ValueError(
                 f"X is computed in {model.dtype}, but in the first block in {self.model.dtype}; "
                 f"pass X.astype({str(self.model.dtype)!r})"
             )
-        if hasattr(self, "model") and isinstance(model.X, tuple) != self.sparse:
+        if hasattr(self, "model") and model.is_sparse != self.sparse:
             raise ValueError("either all blocks must be sparse, or none")
         return model
 
 
-def _again(blocks: Any, epochs: int) -> Callable[[], Iterable[Any]]:
-    """What begins an epoch."""
+def _restart(blocks: Any, epochs: int) -> Callable[[], Iterable[Any]]:
+    """Return a function that returns the blocks of an epoch from the first one on."""
     if callable(blocks):
         return lambda: iter(blocks())
     if isinstance(blocks, Iterator) and epochs > 1:
@@ -138,41 +133,24 @@ def _again(blocks: Any, epochs: int) -> Callable[[], Iterable[Any]]:
     return lambda: blocks
 
 
-def _count_steps(blocks: Any, batch: int) -> int | None:
-    """The steps of an epoch, where all blocks are at hand, or their rows known, as those of `fastloss.data.batches`."""
+def _count_steps(blocks: Any, batch_size: int) -> int | None:
+    """Return the steps of an epoch where its rows can be counted: in a list, or by `rows`, as `fastloss.data` has."""
     rows = getattr(blocks, "rows", None)
     if rows is None and isinstance(blocks, Sequence):
         rows = sum(len(block[1]) for block in blocks if isinstance(block, tuple | list) and len(block) > 1)
-    return None if rows is None else -(-rows // batch)
+    return None if rows is None else -(-rows // batch_size)
 
 
-def _joined(parts: list[tuple[str, linear._Model]]) -> Piece:
-    """The parts as one matrix."""
-    models = [model for _, model in parts]
-    whole = copy(models[0])
-    whole.rows, whole.y = sum(model.rows for model in models), np.concatenate([model.y for model in models])
-    if any(model.weight is not None for model in models):
-        ones = (np.ones(model.rows) if model.weight is None else model.weight for model in models)
-        whole.weight = np.concatenate(list(ones))
-    if isinstance(whole.X, tuple):
-        values, starts, indices = zip(*(model.X for model in models), strict=True)
-        offsets = np.cumsum([0, *(s[-1] for s in starts)])
-        moved = [s[:-1] + offset for s, offset in zip(starts, offsets, strict=False)]
-        whole.X = (
-            np.concatenate(values),
-            np.append(np.concatenate(moved), offsets[-1]),
-            np.concatenate(indices),
-        )
-    else:
-        whole.X = np.concatenate([model.X for model in models])
-    return _piece(parts, whole, None)
+def _joined(parts: list[tuple[str, LinearModel]]) -> Piece:
+    """Return the rows of several blocks as one piece."""
+    return _piece(parts, stacked([model for _, model in parts]), None)
 
 
-def _piece(suspects: list[tuple[str, linear._Model]], model: linear._Model, order: Array | None) -> Piece:
+def _piece(sources: list[tuple[str, LinearModel]], model: LinearModel, order: Array | None) -> Piece:
     rows, weight = model.rows if order is None else len(order), model.weight
     chosen = weight if weight is None or order is None else weight[order]
     return Piece(
-        suspects,
+        sources,
         model.X,
         model.targets(),
         None if weight is None else weight.astype(model.dtype),

@@ -6,6 +6,7 @@ import os
 
 
 def _read(path: str) -> str:
+    """Return what a file holds; "" if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:  # a group may have any name
             return file.read()
@@ -14,13 +15,16 @@ def _read(path: str) -> str:
 
 
 def cgroup_cpus(proc: str = "/proc", sys: str = "/sys") -> int | None:
-    """Return how many CPUs the process's control groups grant (as to a container), rounded up; None: all."""
+    """Return how many CPUs the control groups of this process grant, rounded up; None if they set no limit.
+
+    Both versions of control groups are read: where a line of ``/proc/self/cgroup`` names controllers, it is version 1.
+    """
     grants = []
     for line in _read(f"{proc}/self/cgroup").splitlines():
         _, controllers, group = [*line.split(":", 2), "", "", ""][:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
-        while True:  # a limit of any group above holds as well
+        while True:  # the limits of all groups above hold as well
             folder = f"{sys}/fs/cgroup{'/cpu' if controllers else ''}{group.rstrip('/')}"
             if controllers:
                 quota = [

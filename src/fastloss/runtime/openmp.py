@@ -1,13 +1,13 @@
-"""Import of the extension module, and with it of the OpenMP runtime."""
+"""Importing the extension module, and with it the OpenMP runtime, whose threads are to sleep between calls."""
 
 from __future__ import annotations
 
 import os
 
-# Between two calls the threads of a team wait for the next one. By default they do so at work: libgomp's for some
-# milliseconds, libomp's for 200, which slows down whatever else runs. Here they sleep after some 20 microseconds.
-# The runtimes read this once, when they are loaded: one that another package has loaded before stays as it is, and
-# one that is loaded here keeps it for other packages, too.
+# Between two calls the threads of a team wait for the next one. By default they spin, and so slow down whatever else
+# runs: those of libgomp for some milliseconds, those of libomp for 200. With these settings they sleep after about 20
+# microseconds. A runtime reads them once, when it is loaded. So one that another package has loaded before keeps its
+# own settings, and one that is loaded here keeps these for other packages, too.
 WAIT = {"GOMP_SPINCOUNT": "300", "KMP_BLOCKTIME": "0"}
 CHOICES = {"OMP_WAIT_POLICY", *WAIT}
 

@@ -1,4 +1,4 @@
-"""How many threads a call may use."""
+"""How many threads a call may use: in the process, in a block of code, and by the environment at import."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fastloss.runtime.cgroups import cgroup_cpus
 
 
 def _count(name: str, n: int) -> int:
+    """Return a number of threads, or raise what names the argument."""
     try:
         count = operator.index(n)
     except TypeError:
@@ -108,7 +109,7 @@ class threads:  # noqa: N801 - used like a function
 
 
 def from_environment() -> None:
-    """Apply FASTLOSS_NUM_THREADS and, unless OMP_NUM_THREADS says it all, the limits of CPUs; once, at import."""
+    """Apply FASTLOSS_NUM_THREADS and, where OMP_NUM_THREADS is not set, the limits of CPUs; once, at import."""
     if not os.environ.get("OMP_NUM_THREADS"):
         set_cpu_limit(cgroup_cpus() or 1024)
     value = os.environ.get("FASTLOSS_NUM_THREADS", "")

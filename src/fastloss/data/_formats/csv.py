@@ -14,7 +14,7 @@ from fastloss.data._frame import Labels
 
 
 class Csv:
-    """A first line of names, then a line for each row."""
+    """A file with a first line of names, and then a line for each row."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.csv = path, required("pyarrow.csv", "reading CSV")
@@ -26,7 +26,7 @@ class Csv:
             self.names = list(self.csv.read_csv(pa.py_buffer(header)).schema.names)
         self.bytes = path.stat().st_size
 
-    def blocks(
+    def _blocks(
         self, numeric: Sequence[str], text: Sequence[str], size: int
     ) -> Iterator[dict[str, Array | Labels]]:
         pa = required("pyarrow", "reading CSV")
@@ -35,7 +35,7 @@ class Csv:
         )
         reader = self.csv.open_csv(
             self.path,
-            # It reads some 32 blocks ahead, and with more than one thread parses them, too.
+            # The reader reads some 32 blocks ahead; with more than one thread it would also hold them parsed.
             read_options=self.csv.ReadOptions(use_threads=False, block_size=max(size // 8, 1 << 14)),
             convert_options=self.csv.ConvertOptions(
                 column_types=types, include_columns=list(types), strings_can_be_null=True
@@ -45,8 +45,9 @@ class Csv:
             yield {name: from_arrow(batch.column(i)) for i, name in enumerate(types)}
 
     def frames(self, *arguments: Any) -> Iterator[dict[str, Array | Labels]]:
+        """Yield columns by name, numeric ones and those of text, of blocks of about `size` bytes."""
         try:
-            yield from self.blocks(*arguments)
+            yield from self._blocks(*arguments)
         except ValueError as error:
             found = re.search(r"CSV column #(\d+): .*error to double: invalid value '(.*)'", str(error))
             if found:

@@ -16,7 +16,10 @@ from fastloss.data._frame import Labels
 
 
 class Npz:
-    """Arrays of one length: of one dimension a column each, of two dimensions ``NAME0``, ``NAME1``, ..."""
+    """A file of arrays of one length.
+
+    An array of one dimension is a column; one of two dimensions has the columns ``NAME0``, ``NAME1``, ...
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.names, self.bytes = path, [], 0
@@ -45,6 +48,7 @@ class Npz:
     def frames(
         self, numeric: Sequence[str], text: Sequence[str], size: int
     ) -> Iterator[dict[str, Array | Labels]]:
+        """Yield columns by name, numeric ones and those of text, of blocks of about `size` bytes."""
         wanted = {name: name in text for name in (*numeric, *text)}
         width = sum(max(1, columns) for columns in self.members.values())
         step = max(1, size // (8 * max(1, width)))
@@ -69,6 +73,7 @@ class Npz:
                 yield block
 
     def _column(self, name: str, column: Array, text: bool) -> Array | Labels:
+        """Return a column as float64, or as labels."""
         if text:
             values, codes = np.unique(column, return_inverse=True)
             return Labels([str(value) for value in values.tolist()], codes)
@@ -78,10 +83,12 @@ class Npz:
 
 
 def _named(member: str, array: Array) -> Mapping[str, Array]:
+    """Return the columns of an array of two dimensions by their names."""
     return {f"{member}{i}": column for i, column in enumerate(array.T)}
 
 
 def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, whether the order is Fortran's, and dtype."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(file)

@@ -13,9 +13,9 @@ from fastloss.data._frame import Labels
 
 
 class Parquet:
-    """Columns of numbers, booleans, text or dictionaries."""
+    """A file with columns of numbers, booleans, text or dictionaries."""
 
-    # By default whole columns would be read ahead.
+    # By default, pyarrow reads whole columns ahead.
     options: ClassVar[dict[str, Any]] = {
         "pre_buffer": False,
         "buffer_size": 1 << 16,
@@ -31,6 +31,7 @@ class Parquet:
     def frames(
         self, numeric: Sequence[str], text: Sequence[str], size: int
     ) -> Iterator[dict[str, Array | Labels]]:
+        """Yield columns by name, numeric ones and those of text, of blocks of about `size` bytes."""
         names = [*numeric, *text]
         with self.parquet.ParquetFile(self.path, **self.options) as file:
             rows = max(1, size // (8 * max(1, len(names))))
@@ -41,6 +42,7 @@ class Parquet:
                 }
 
     def _converted(self, name: str, column: Any, text: bool) -> Any:
+        """Return a column as float64, or as a dictionary of text."""
         pa = required("pyarrow", "reading Parquet")
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         if text:

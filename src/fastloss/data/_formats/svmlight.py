@@ -16,7 +16,7 @@ INDICES = 2**31 - 1  # so many columns a file may have
 
 
 class Svmlight:
-    """Lines of a label and of ``index:value``; an index is the number of a column, as it stands in the file."""
+    """A file whose lines are a label and then ``index:value``; a column is known by its index in the file."""
 
     names = None
 
@@ -25,7 +25,7 @@ class Svmlight:
         self.bytes = path.stat().st_size
 
     def matrices(self, size: int) -> Iterator[tuple[Any, Array]]:
-        """Yield sparse rows and labels."""
+        """Yield sparse rows and their labels, of blocks of about `size` bytes."""
         for offset in range(0, self.bytes, size):
             try:
                 X, y = self.load(
@@ -37,6 +37,7 @@ class Svmlight:
                 yield X, y
 
     def _bad_line(self) -> str:
+        """Describe the first line that is not of the format, for an error; "" if none is found."""
         item = rb"\s+\d+:[-+.\deEnaif]+"
         pattern = re.compile(rb"\s*([-+.\deE]+(\s+qid:\d+)?(%b)*)?\s*(#.*)?" % item)
         with self.path.open("rb") as file:
