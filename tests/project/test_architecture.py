@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from fnmatch import fnmatch
-from pathlib import Path
 
 import pytest
+from documents import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PACKAGE, CYTHON, CORE = ROOT / "src" / "fastloss", ROOT / "src" / "cython", ROOT / "csrc"
 BEFORE_THE_SPLIT = {"_core.pyx"}  # is longer than others may be
