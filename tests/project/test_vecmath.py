@@ -29,6 +29,7 @@ def functions():
 
 
 @every(20)
+@pytest.mark.not_sanitized("its own build of the functions has no instrumentation")
 @pytest.mark.usefixtures("functions")
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_largest_error(name, dtype, every):
@@ -79,6 +80,7 @@ def test_subnormal_results_of_exp(level, dtype):
 
 
 @every(6)
+@pytest.mark.not_sanitized("no C")
 @pytest.mark.skipif(not (ROOT / "tools").is_dir(), reason="needs the sources")
 def test_coefficients_are_those_of_the_tool(every):
     spec = importlib.util.spec_from_file_location("fit_polynomials", ROOT / "tools" / "fit_polynomials.py")
