@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -239,10 +240,15 @@ def test_the_line_is_that_of_least_squares():
     np.testing.assert_allclose(line.least_squares, exact, rtol=0, atol=1e-12)
 
 
+@cache
+def trained(problem):
+    data = demo.load(problem)
+    return data, demo.train(problem.loss, data, problem.lr)
+
+
 @pytest.mark.parametrize("problem", demo.PROBLEMS, ids=lambda problem: problem.name)
 def test_models_are_as_good_as_those_of_scikit_learn(problem):
-    data = demo.load(problem)
-    model = demo.train(problem.loss, data, problem.lr)
+    data, model = trained(problem)
     reference, _ = demo.fit_reference(problem, data)
     ours = demo.quality(problem, data, demo.predict(model, data))
     theirs = demo.quality(problem, data, demo.predict(reference, data))
@@ -269,8 +275,8 @@ def test_the_parts_of_the_data_are_disjoint_and_standardised_by_the_first():
 
 def test_training_repeats_itself_and_keeps_the_best_epoch():
     problem = demo.PROBLEMS[2]
-    data = demo.load(problem)
-    first, second = (demo.train(problem.loss, data, problem.lr) for _ in range(2))
+    data, first = trained(problem)
+    second = demo.train(problem.loss, data, problem.lr)
     assert first.losses == second.losses
     np.testing.assert_array_equal(first.weights, second.weights)
 

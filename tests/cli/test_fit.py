@@ -11,7 +11,7 @@ import shlex
 import numpy as np
 import pytest
 from commands import FEATURES, N, command, fit, matrix, predicted, run
-from paths import ROOT
+from documents import ROOT
 from pyarrow import parquet
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.preprocessing import OneHotEncoder, StandardScaler

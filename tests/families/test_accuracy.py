@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import row_accuracy
 from accuracy import BASELINE, BEYOND, OUTPUTS, TARGET, measure, table
-from paths import ROOT
+from documents import ROOT
 from references import REFERENCES
 from row_references import ALL_ROW_REFERENCES as ROW_REFERENCES
 from sweeps import every

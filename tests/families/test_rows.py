@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from paths import SUPPORT
+from documents import SUPPORT
 from processes import at_level
 from recorded_rows import FILE, lines
 from row_cases import DTYPES, equal, everything, labels_for, layouts, problem

@@ -8,7 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
-from linear_problems import (
+from linear_models import (
     DTYPES,
     bits,
     exact_problem,

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from linear_problems import DTYPES, bits, logistic_problem, sparse_problem, value_and_grad
+from linear_models import DTYPES, bits, logistic_problem, sparse_problem, value_and_grad
 from processes import run
 
 import fastloss as fl

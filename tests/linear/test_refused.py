@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from linear_problems import logistic_problem, value_and_grad
+from linear_models import logistic_problem, value_and_grad
 
 import fastloss as fl
 

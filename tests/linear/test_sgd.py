@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from descent import SLOPES, check, fit, problem, reference
+from linear_models import SLOPES, check, fit, problem, reference
 
 from fastloss.linear import DivergenceError, sgd
 

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from descent import check, fit, problem, reference
+from linear_models import check, fit, problem, reference
 from processes import run
 
 import fastloss as fl

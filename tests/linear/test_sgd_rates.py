@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from descent import check, fit, line, problem, reference
+from linear_models import check, fit, line, problem, reference
 
 import fastloss as fl
 from fastloss.linear import DivergenceError, sgd

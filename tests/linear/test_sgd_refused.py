@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from descent import problem
+from linear_models import problem
 
 from fastloss.linear import Checkpoint, sgd
 

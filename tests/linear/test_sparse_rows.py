@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from linear_problems import DTYPES, bits, check_logistic, sparse_problem, value_and_grad, with_indices
+from linear_models import DTYPES, bits, check_logistic, sparse_problem, value_and_grad, with_indices
 from processes import run
 
 import fastloss as fl

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from descent import fit, reference
+from linear_models import fit, reference
 from processes import run
 
 import fastloss as fl

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from linear_problems import (
+from linear_models import (
     DTYPES,
     bits,
     check_logistic,

@@ -7,7 +7,7 @@ import re
 from fnmatch import fnmatch
 
 import pytest
-from paths import ROOT
+from documents import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PACKAGE, CYTHON, CORE = ROOT / "src" / "fastloss", ROOT / "src" / "cython", ROOT / "csrc"

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from paths import ROOT
+from documents import ROOT
 
 import fastloss as fl
 

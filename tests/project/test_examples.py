@@ -9,8 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from documents import blocks, run_python_blocks
-from paths import ROOT
+from documents import ROOT, blocks, run_python_blocks
 
 PAGE = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
 BATCH = 6000  # of --quick

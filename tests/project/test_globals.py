@@ -11,7 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from paths import ROOT
+from documents import ROOT
 
 import fastloss as fl
 from fastloss import _core

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from paths import ROOT
+from documents import ROOT
 
 PAGE = (ROOT / "docs/guarantees.md").read_text(encoding="utf-8")
 HEADER = ["Promise", "Tested by", "Measured", "NumPy", "scikit-learn", "PyTorch", "SLEEF"]

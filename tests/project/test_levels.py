@@ -11,7 +11,7 @@ import sys
 from functools import cache
 
 import pytest
-from paths import SUPPORT
+from documents import SUPPORT
 from processes import at_level
 
 from fastloss import _core

@@ -15,7 +15,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-from paths import ROOT
+from documents import ROOT
 from references import REFERENCES
 from row_references import ALL_ROW_REFERENCES as ROW_REFERENCES
 

@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from paths import TESTS
+from documents import TESTS
 
 import fastloss as fl
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from documents import DOCUMENTS, README, blocks, run_python_blocks
-from paths import ROOT
+from documents import DOCUMENTS, README, ROOT, blocks, run_python_blocks
 
 import fastloss as fl
 from fastloss.__main__ import main

@@ -11,9 +11,10 @@ from itertools import chain
 import elementary
 import numpy as np
 import pytest
+from documents import ROOT
 from elementary import FUNCTIONS, evaluate
 from mpmath import mp
-from paths import ROOT
+from sweeps import every
 
 import fastloss as fl
 from fastloss import _core
@@ -27,11 +28,13 @@ def functions():
         pytest.skip(elementary.module())
 
 
+@every(20)
+@pytest.mark.not_sanitized("its own build of the functions has no instrumentation")
 @pytest.mark.usefixtures("functions")
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_largest_error(name, dtype):
+def test_largest_error(name, dtype, every):
     """Of the points where reductions and ranges end, and 20000 random ones."""
-    for level, (error, where) in elementary.measure(name, dtype, 20_000).items():
+    for level, (error, where) in elementary.measure(name, dtype, 20_000, every).items():
         assert error <= 1, f"{level}: {where}"
 
 
@@ -76,13 +79,15 @@ def test_subnormal_results_of_exp(level, dtype):
     np.testing.assert_array_equal(evaluate("e^-a", level, -x.astype(dtype)), got)
 
 
+@every(6)
+@pytest.mark.not_sanitized("no C")
 @pytest.mark.skipif(not (ROOT / "tools").is_dir(), reason="needs the sources")
-def test_coefficients_are_those_of_the_tool():
+def test_coefficients_are_those_of_the_tool(every):
     spec = importlib.util.spec_from_file_location("fit_polynomials", ROOT / "tools" / "fit_polynomials.py")
     sys.modules[spec.name] = tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     header = (ROOT / "csrc" / "kernels" / "vecmath.h").read_text(encoding="utf-8").replace("\\\n", " ")
-    for fit in tool.FITS:
+    for fit in tool.FITS[::every]:
         # a macro, or those of a centre, the value there and the slope; for float32 and then for float64
         found = re.findall(rf"#define FL_{fit.name}(?:_CENTRE|_AT_CENTRE|_SLOPE\(u\)|\([ruz]\)) (.*)", header)
         numbers = [re.findall(r"-?0x1[.\da-f]*p-?\d+", line) for line in found]

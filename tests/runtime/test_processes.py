@@ -24,7 +24,7 @@ def in_child(work):
     if child == 0:
         try:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(20)  # faulthandler would wait for its thread, which is the parent's
+            signal.alarm(120)  # faulthandler would wait for its thread, which is the parent's
             os._exit(0 if work() else 1)
         except BaseException:
             faulthandler.dump_traceback()

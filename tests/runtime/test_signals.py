@@ -132,7 +132,7 @@ def test_the_search_for_a_violation_is_interrupted(call, n):
 
     The handler sees which rows have been read. It raises when reading has begun again, and hardly a row may follow.
     """
-    compute(f"N = {n}\n" + SEARCH.replace("CALL", call), seconds=110)
+    compute(f"N = {n}\n" + SEARCH.replace("CALL", call))
 
 
 def test_a_handler_that_returns_lets_the_call_go_on():

@@ -1,14 +1,17 @@
-"""The documents and their code blocks, for the tests that run them."""
+"""Where things are, and the documents and their code blocks, for the tests that run them."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
-from paths import ROOT
 
 import fastloss as fl
 
+SUPPORT = Path(__file__).resolve().parent
+TESTS = SUPPORT.parent
+ROOT = TESTS.parent
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",

@@ -21,8 +21,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from documents import ROOT, TESTS
 from mpmath import mp, mpf
-from paths import ROOT, TESTS
 
 from fastloss import _core
 
@@ -266,12 +266,12 @@ def spread(function: Function, dtype: Any, n: int, seed: int) -> Any:
     return np.concatenate([rng.uniform(low, high, n // 2), sizes]).astype(dtype)
 
 
-def measure(name: str, dtype: Any, n: int) -> dict[str, tuple[float, str]]:
-    """By level: the largest error, and where."""
+def measure(name: str, dtype: Any, n: int, every: int = 1) -> dict[str, tuple[float, str]]:
+    """By level: the largest error, and where; of every so manieth argument."""
     x = np.concatenate([adversarial(dtype), random(dtype, min(n, 100_000))])
     if n > 100_000 and name in ROUGH:
         x = np.concatenate([x, promising(name, dtype, n)])
-    reference, worst = references(name, dtype, x), {}
+    reference, worst = references(name, dtype, x[::every]), {}
     for level in _core.supported_levels():
         got = evaluate(name, level, reference.x, reference.y)
         errors = reference.errors(got)

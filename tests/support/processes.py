@@ -37,13 +37,13 @@ def run(code, head="", **environment):
         capture_output=True,
         text=True,
         env={k: v for k, v in os.environ.items() if k not in OWN} | environment,
-        timeout=120,
+        timeout=300,  # of a machine that is busy; who hangs ends before
     )
     assert result.returncode == 0, f"exit status {result.returncode}\n{result.stdout}{result.stderr}"
     return result.stdout
 
 
-def compute(code, load="", seconds=60, **environment):
+def compute(code, load="", seconds=240, **environment):
     """`run`, with the team in use and a watchdog; `load` comes before the import of fastloss."""
     return run(code, HEAD.format(load=load, seconds=seconds), **environment)
 

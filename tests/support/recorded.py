@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from paths import TESTS
+from documents import TESTS
 from references import LABELS, REFERENCES, Reference, points
 
 import fastloss as fl
