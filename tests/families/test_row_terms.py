@@ -193,36 +193,28 @@ def test_a_label_of_nan_comes_out_as_nan(name):
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("loss", "y", "p", "options", "message"),
     [
-        (
-            lambda out: fl.cross_entropy.grad([0], [[1.0, 2.0]], out=out),
-            "softmax_cross_entropy; got y_pred=2.0 in row 0",
-        ),
-        (lambda out: fl.cross_entropy.grad([0], [[-0.5, 1.5]], out=out), "got y_pred=-0.5 in row 0, class 0"),
-        (lambda out: fl.cross_entropy.grad([1], [[0.25, 0.25]], out=out), "y_pred adds up to 0.5 in row 0"),
-        (
-            lambda out: fl.kl_divergence.grad([[0.5, 0.25]], [[0.5, 0.5]], out=out),
-            "y_true adds up to 0.75 in row 0",
-        ),
-        (lambda out: fl.kl_divergence.grad([0], [[0.5, 0.5]], out=out), r"pass rows of shape \(1, 2\)"),
-        (lambda out: fl.one_hot_hinge.grad([2], [[0.5, 0.5]], out=out), "got 2 at index 0"),
-        (lambda out: fl.one_hot_hinge.grad([[0.5, 0.5]], [[0.5, 0.5]], out=out), "rows of 0 and 1"),
-        (lambda out: fl.multi_margin.grad([0], [[0.5, 0.5]], p=3, out=out), "p must be 1 or 2"),
-        (lambda out: fl.multi_margin.grad([[1, 0]], [[0.5, 0.5]], out=out), "must be class indices"),
-        (
-            lambda out: fl.one_hot_l2.grad([[1, 0]], [[0.5, 0.5]], class_weight=[1, 2], out=out),
-            "needs class indices",
-        ),
-        (lambda out: fl.tv_distance([[1, 0]], [[0.5, 0.5]], return_lse=True), "has no softmax"),
-        (lambda out: fl.cross_entropy.grad([0], [[0.5, 0.5]], base=1, out=out), "base must be > 0 and not 1"),
+        ("cross_entropy", [0], [1.0, 2.0], {}, "softmax_cross_entropy; got y_pred=2.0 in row 0"),
+        ("cross_entropy", [0], [-0.5, 1.5], {}, "got y_pred=-0.5 in row 0, class 0"),
+        ("cross_entropy", [1], [0.25, 0.25], {}, "y_pred adds up to 0.5 in row 0"),
+        ("kl_divergence", [[0.5, 0.25]], [0.5, 0.5], {}, "y_true adds up to 0.75 in row 0"),
+        ("kl_divergence", [0], [0.5, 0.5], {}, r"pass rows of shape \(1, 2\)"),
+        ("one_hot_hinge", [2], [0.5, 0.5], {}, "got 2 at index 0"),
+        ("one_hot_hinge", [[0.5, 0.5]], [0.5, 0.5], {}, "rows of 0 and 1"),
+        ("multi_margin", [0], [0.5, 0.5], {"p": 3}, "p must be 1 or 2"),
+        ("multi_margin", [[1, 0]], [0.5, 0.5], {}, "must be class indices"),
+        ("one_hot_l2", [[1, 0]], [0.5, 0.5], {"class_weight": [1, 2]}, "needs class indices"),
+        ("tv_distance", [[1, 0]], [0.5, 0.5], {"return_lse": True}, "has no softmax"),
+        ("cross_entropy", [0], [0.5, 0.5], {"base": 1}, "base must be > 0 and not 1"),
     ],
 )
-def test_errors_leave_outputs_alone(call, message):
-    out = np.full((1, 2), 7.0)
-    with pytest.raises(ValueError, match=message):
-        call(out)
-    assert (out == 7).all()
+def test_errors_leave_scores_alone_that_were_to_be_overwritten(loss, y, p, options, message):
+    scores = np.array([p])
+    for out in (scores, np.empty_like(scores), None):
+        with pytest.raises(ValueError, match=message):
+            fl.get(loss).grad(y, scores, out=out, **options)
+    np.testing.assert_array_equal(scores, [p])
 
 
 @pytest.mark.parametrize("classes", [2, 10, 130])
