@@ -39,8 +39,8 @@ reduction : {'mean', 'sum', 'none'}
     The mean is divided by the sum of the weights. Derivatives are those of the value so reduced.
 out : ndarray or tuple of ndarray, optional
     Written to instead of new arrays: value with reduction 'none', gradient, or (gradient, hessian);
-    (value, gradient) with reduction 'none'. May be `y_pred` itself. Undefined after a KeyboardInterrupt,
-    which ends long calls, except for those that write over an input."""
+    (value, gradient) with reduction 'none'. May overlap the inputs, as `y_pred` itself does. An array that does not is undefined
+    after an error or a KeyboardInterrupt, which ends long calls, but for those that write over an input."""
 _RAISES = """\
 Raises
 ------
@@ -48,7 +48,7 @@ TypeError
     If an array has no real dtype (complex, object, text, masked, sparse), or `out` another dtype.
 ValueError
     If shapes differ, an element lies outside of the loss's domain, a parameter is out of range, a
-    weight is not finite, or the arrays are empty and the reduction is 'mean'. `out` is then as it was."""
+    weight is not finite, or the arrays are empty and the reduction is 'mean'. All inputs are then as they were."""
 
 
 # What it says of the arguments that losses of rows share.
