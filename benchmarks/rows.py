@@ -18,9 +18,7 @@ class Row:
     dtype: str
     n: int  # elements, or rows of classes
     threads: int
-    ahead: dict[str, float] = field(
-        default_factory=dict
-    )  # how many times as fast as each contestant it is to be
+    ahead: dict[str, float] = field(default_factory=dict)  # how many times as fast as each contestant
     at_most: float | None = None  # so many microseconds
     of_memory: float | None = None  # the fraction of the bandwidth of the memory that it is to reach
     against: str = ""  # the only contestant besides fastloss, in the column of its library

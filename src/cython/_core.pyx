@@ -15,7 +15,7 @@ from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.pyport cimport PY_SSIZE_T_MAX
 from libc.math cimport INFINITY
-from libc.string cimport strcpy
+from libc.string cimport memcpy, strcpy
 from numpy cimport ndarray
 
 include "api.pxi"

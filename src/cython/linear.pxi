@@ -4,6 +4,53 @@
 LANES = <int>FL_LANES
 
 
+def padded(ndarray vector, Py_ssize_t columns, dtype):
+    """The coefficients as the kernels read them: of this dtype, with zeros up to whole groups of LANES."""
+    cdef cnp.npy_intp length = (columns + FL_LANES - 1) // FL_LANES * FL_LANES
+    cdef int number = cnp.NPY_FLOAT64 if dtype == FLOAT64 else cnp.NPY_FLOAT32
+    cdef ndarray array = cnp.PyArray_ZEROS(1, &length, number, 0)
+    cdef const double *numbers
+    cdef float *singles
+    cdef Py_ssize_t i
+    if not cnp.PyArray_ISCARRAY_RO(vector) or cnp.PyArray_TYPE(vector) != cnp.NPY_FLOAT64:
+        with np.errstate(all="ignore"):
+            array[:columns] = vector
+        return array
+    numbers = <const double *>cnp.PyArray_DATA(vector)
+    if number == cnp.NPY_FLOAT64:
+        memcpy(cnp.PyArray_DATA(array), numbers, columns * sizeof(double))
+    else:
+        singles = <float *>cnp.PyArray_DATA(array)
+        for i in range(columns):
+            singles[i] = <float>numbers[i]
+    return array
+
+
+def straight_pass(Loss loss, X, y, coef, intercept, bint mean):
+    """What linear_pass returns for the loss and its gradient, or None where the arguments need a closer look.
+
+    It takes a matrix in C order, float32 or float64, with float64 coefficients, one label a row, and no weights:
+    a pass over 100 rows of 10 columns takes 2 microseconds then, and 13 with all checks.
+    """
+    if not loss.is_pointwise or type(X) is not ndarray or type(y) is not ndarray or type(coef) is not ndarray:
+        return None
+    if type(intercept) is not float and type(intercept) is not int:
+        return None
+    cdef ndarray matrix = <ndarray>X, labels = <ndarray>y, vector = <ndarray>coef
+    cdef int number = cnp.PyArray_TYPE(matrix)
+    if (
+        (number != cnp.NPY_FLOAT64 and number != cnp.NPY_FLOAT32)
+        or cnp.PyArray_NDIM(matrix) != 2 or not cnp.PyArray_ISCARRAY_RO(matrix) or cnp.PyArray_SIZE(matrix) == 0
+        or cnp.PyArray_NDIM(labels) != 1 or cnp.PyArray_DIM(labels, 0) != cnp.PyArray_DIM(matrix, 0)
+        or not is_real(labels)
+        or cnp.PyArray_NDIM(vector) != 1 or cnp.PyArray_DIM(vector, 0) != cnp.PyArray_DIM(matrix, 1)
+        or cnp.PyArray_TYPE(vector) != cnp.NPY_FLOAT64 or not cnp.PyArray_ISCARRAY_RO(vector)
+    ):
+        return None
+    vector = padded(vector, cnp.PyArray_DIM(matrix, 1), FLOAT64 if number == cnp.NPY_FLOAT64 else FLOAT32)
+    return linear_pass(loss, matrix, labels, cnp.PyArray_DIM(matrix, 1), vector, intercept, None, mean)
+
+
 def linear_pass(Loss loss, X, ndarray y, Py_ssize_t columns, ndarray coef, double intercept, sample_weight, bint mean,
                 ndarray vector=None, double vector_intercept=0):
     """The reduced value, X'g and the sum of g: gradients, or with a vector the Hessian times it.
@@ -16,7 +63,8 @@ def linear_pass(Loss loss, X, ndarray y, Py_ssize_t columns, ndarray coef, doubl
     cdef Layout layout
     cdef double total = 0, divisor
     cdef Py_ssize_t n = cnp.PyArray_DIM(y, 0), i
-    cdef ndarray w = None, sums = np.empty(columns + 1)
+    cdef cnp.npy_intp length = columns + 1
+    cdef ndarray w = None, sums = cnp.PyArray_EMPTY(1, &length, cnp.NPY_FLOAT64, 0)
     call.real_bytes = cnp.PyArray_ITEMSIZE(coef)
     call.kernel = fl_kernels(call.real_bytes).pointwise.loss[loss.id][
         <int>(FL_PASS_sum_grad if vector is None else FL_PASS_grad_hess)
@@ -40,7 +88,7 @@ def linear_pass(Loss loss, X, ndarray y, Py_ssize_t columns, ndarray coef, doubl
         refuse_rows(loss, &call, y, coef.dtype)
     for i in range(columns + 1):
         call.sums[i] /= divisor
-    return total / divisor, sums[:columns], float(sums[columns])
+    return total / divisor, sums[:columns], call.sums[columns]
 
 
 cdef int describe_matrix(fl_linear_call *call, Py_ssize_t *strides, X) except -1:

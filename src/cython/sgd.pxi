@@ -13,6 +13,31 @@ def sgd_update(list moves, bint nesterov, double lr, double weight_decay, double
     optimizer._velocity = velocities
 
 
+def update_plain(param, grad, velocity, bint nesterov, double lr, double weight_decay, double momentum,
+                 double gain):
+    """Update one array, if all of them are of the usual kind; return whether they were.
+
+    That is a parameter and a velocity in C order, and a gradient that does not overlap them in part.
+    """
+    cdef ndarray p, g, v = None
+    if type(param) is not ndarray or type(grad) is not ndarray:
+        return False
+    p, g = <ndarray>param, <ndarray>grad
+    cdef int number = cnp.PyArray_TYPE(p)
+    if number != cnp.NPY_FLOAT64 and number != cnp.NPY_FLOAT32:
+        return False
+    if not cnp.PyArray_ISCARRAY(p) or not is_real(g) or not has_same_shape(p, g) or overlap_of(p, g) == IN_PART:
+        return False
+    if velocity is not None:
+        if type(velocity) is not ndarray:
+            return False
+        v = <ndarray>velocity
+        if cnp.PyArray_TYPE(v) != number or not cnp.PyArray_ISCARRAY(v) or not has_same_shape(p, v):
+            return False
+    update_one(p, g, v, nesterov, lr, weight_decay, momentum, gain)
+    return True
+
+
 cdef int update_one(ndarray param, ndarray grad, ndarray velocity, bint nesterov, double lr, double weight_decay,
                     double momentum, double gain) except -1:
     cdef fl_call call

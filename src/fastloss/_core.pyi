@@ -294,6 +294,10 @@ def linear_pass(
     vector: _Array | None = None,
     vector_intercept: float = 0.0,
 ) -> tuple[float, _Array, float]: ...
+def padded(vector: _Array, columns: int, dtype: np.dtype[Any]) -> _Array: ...
+def straight_pass(
+    loss: Loss[...], X: object, y: object, coef: object, intercept: object, mean: bool
+) -> tuple[float, NDArray[np.float64], float] | None: ...
 def new_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]: ...
 
 class Descent:
@@ -338,6 +342,16 @@ class Descent:
         self, X: _Array | tuple[_Array, ...], y: _Array, weight: _Array | None
     ) -> NDArray[np.float64] | str: ...
 
+def update_plain(
+    param: object,
+    grad: object,
+    velocity: NDArray[Any] | None,
+    nesterov: bool,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    gain: float,
+) -> bool: ...
 def sgd_update(
     moves: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, float]],
     nesterov: bool,

@@ -236,8 +236,7 @@ def exact_sum(values: Array) -> Fraction | float:
             x, y = np.pad(a, (0, a.size % 2)).reshape(2, -1)
             a = x + y
             rounded = a - x
-            low += float(
-                ((x - (a - rounded)) + (y - rounded)).sum()
-            )  # exactly what rounding took from each sum (Knuth's two-sum)
+            # What rounding took from each sum, exactly: Knuth's two-sum.
+            low += float(((x - (a - rounded)) + (y - rounded)).sum())
     total = float(a.sum())
     return Fraction(total) + Fraction(low) if math.isfinite(total) and math.isfinite(low) else total

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastloss._checks.arrays import overlaps_itself
 from fastloss._checks.parameters import finite, nonnegative
-from fastloss._core import apart, as_array, memory_range, sgd_update
+from fastloss._core import apart, as_array, memory_range, sgd_update, update_plain
 
 Arrays = NDArray[Any] | Sequence[NDArray[Any]] | Mapping[Any, NDArray[Any]]
 
@@ -136,6 +136,11 @@ class SGD:
             a hyperparameter was set out of range. No array and no velocity has then changed.
         """
         lr, weight_decay, momentum, gain = self._constants()
+        velocity = self._velocity.get(0) if momentum else None
+        if (velocity is not None or not momentum) and update_plain(
+            params, grads, velocity, bool(self.nesterov), lr, weight_decay, momentum, gain
+        ):
+            return
         pairs = _paired(params, grads)
         arrays = {key: (updatable(f"params{name}", p), _grad(name, p, g)) for key, name, p, g in pairs}
         _refuse_shared(arrays)

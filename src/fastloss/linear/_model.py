@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from fastloss._checks.arrays import Array
 from fastloss._checks.parameters import nonnegative
-from fastloss._core import LANES, Loss, RowLoss, as_array, linear_pass, new_array
+from fastloss._core import Loss, RowLoss, as_array, linear_pass, new_array, padded
 from fastloss.linear._matrix import SparseParts, checked_matrix, selected_rows, stacked_rows
 from fastloss.registry import get
 
@@ -123,10 +123,7 @@ class LinearModel:
 
     def padded(self, vector: Array) -> Array:
         """Return the vector as the kernels read it: in their dtype, with zeros up to whole groups of LANES."""
-        padded = np.zeros(-(-self.columns // LANES) * LANES, self.dtype)
-        with np.errstate(all="ignore"):
-            padded[: self.columns] = vector
-        return padded
+        return padded(vector, self.columns, self.dtype)
 
     # ---- value and derivatives ------------------------------------------------------------------------------
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastloss._checks.arrays import Array
-from fastloss._core import Loss, as_array
+from fastloss._core import Loss, as_array, straight_pass
 from fastloss.linear._matrix import is_single
-from fastloss.linear._model import LinearModel
+from fastloss.linear._model import LinearModel, loss_of
 from fastloss.linear._softmax import model_class
 
 _Reduction = Literal["mean", "sum"]
@@ -104,6 +104,10 @@ def value_and_grad(
     >>> fl.linear.value_and_grad("half_squared_error", X, y, [2.0], 4.0)
     (0.8333333333333334, array([-1.66666667]), -1.0)
     """
+    if sample_weight is None and type(l2) is float and l2 == 0 and reduction in ("mean", "sum"):
+        found = straight_pass(loss_of(loss), X, y, coef, intercept, reduction == "mean")
+        if found is not None:
+            return found
     model = model_class(loss)(loss, X, y, sample_weight, l2, reduction)
     coef, intercept = model.parameters(coef, intercept)
     value, grad, grad_intercept = model.value_and_grad(coef, intercept)
