@@ -296,21 +296,26 @@ def reasons_to_refuse(name, params, method, reduction, y, p, w, out_is_wrong):
     shape = y.values.shape or p.values.shape
     if reduction == "mean" and 0 in shape:
         found.append("y_true and y_pred are empty")
-    if found:
+    if any(is_refused(argument) for argument in (y, p, w) if argument is not None):
         return found, None
-    real, _ = working_dtypes(y, p)
-    with np.errstate(all="ignore"):
-        ys, ps = (np.broadcast_to(a.values, shape).ravel().astype(real) for a in (y, p))
-    ws = np.ones(ys.size)
+    size, ws = int(np.prod(shape)), np.ones(int(np.prod(shape)))
     if w is not None:
         try:
             ws = np.broadcast_to(w.values, shape).ravel().astype(float)
         except ValueError:
-            return ["sample_weight has "], None
+            return [*found, "sample_weight has "], None
         if not np.isfinite(ws).all():
-            return ["sample_weight must be finite"], None
+            return [*found, "sample_weight must be finite"], None
         if reduction == "mean" and ws.any() and sum(map(Fraction, ws)) == 0:
             found.append("sample_weight sums to 0")
+    if any(a.values.size not in (1, size) for a in (y, p)):
+        return found, None
+    real, _ = working_dtypes(y, p)
+    try:
+        with np.errstate(all="ignore"):
+            ys, ps = (np.broadcast_to(a.values, shape).ravel().astype(real) for a in (y, p))
+    except ValueError:  # of shapes that do not go together
+        return found, None
     if (violated(name, params, ys, ps) & (ws != 0)).any():
         found.append(f"^{name}: ")
     return found, (real, shape, ys, ps, ws)
