@@ -9,7 +9,7 @@
  *   log1p           0.69
  *   log1p on [0, 1] 0.95
  *
- * In float64, of adversarial and random arguments (tests/test_vecmath.py), none was above 1.
+ * In float64, of adversarial and random arguments (tests/project/test_vecmath.py), none was above 1.
  */
 #ifndef FL_VECMATH_H
 #define FL_VECMATH_H
