@@ -11,7 +11,6 @@ from documents import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PACKAGE, CYTHON, CORE = ROOT / "src" / "fastloss", ROOT / "src" / "cython", ROOT / "csrc"
-BEFORE_THE_SPLIT = {"_core.pyx"}  # is longer than others may be
 
 pytestmark = pytest.mark.skipif(not CORE.is_dir(), reason="needs the sources")
 
@@ -170,6 +169,6 @@ def test_folders_and_files_are_small():
     for path in files(PACKAGE, CYTHON, CORE):
         folders.setdefault(path.parent, []).append(path)
         length = len(path.read_text(encoding="utf-8").splitlines())
-        assert length <= most["file"] or path.name in BEFORE_THE_SPLIT, f"{path} has {length} lines"
+        assert length <= most["file"], f"{path} has {length} lines"
     for folder, paths in folders.items():
         assert len(paths) <= most["folder"], f"{folder} has {len(paths)} files"
