@@ -34,7 +34,8 @@ def straight_pass(Loss loss, X, y, coef, intercept, bint mean):
     """
     if not loss.is_pointwise or type(X) is not ndarray or type(y) is not ndarray or type(coef) is not ndarray:
         return None
-    if type(intercept) is not float and type(intercept) is not int:
+    # A whole number that float64 does not hold exactly is left to NumPy, which refuses those beyond its own integers.
+    if type(intercept) is not float and not (type(intercept) is int and -2**53 <= intercept <= 2**53):
         return None
     cdef ndarray matrix = <ndarray>X, labels = <ndarray>y, vector = <ndarray>coef
     cdef int number = cnp.PyArray_TYPE(matrix)
