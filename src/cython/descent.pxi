@@ -72,10 +72,10 @@ cdef class Descent:
         if self.call.row_kernel != NULL:
             self.call.label = <const cnp.int32_t *>cnp.PyArray_DATA(y)
         else:
-            describe(&model.y, NULL, y, 1)
+            describe_contiguous(&model.y, y)
         model.weight.data = NULL
         if weight is not None:
-            describe(&model.weight, NULL, weight, 1)
+            describe_contiguous(&model.weight, weight)
         self.call.order = NULL if order is None else <const cnp.int64_t *>cnp.PyArray_DATA(<ndarray>order)
         self.call.rows = rows
         return 0

@@ -10,7 +10,7 @@ cdef double sum_of(ndarray array, bint *finite) except? -1:
     call.kernel = fl_kernels(call.real_bytes).pointwise.sum
     call.size = set_shape(&call.shape, &layout, array)
     call.inputs, call.outputs = 1, 0
-    describe(&call.in_[0], layout.strides[0], array, call.shape.ndim)
+    describe(&call.in_[0], layout.strides[0], array, &call.shape)
     call.weight.data = NULL
     call.constants = NULL
     call.context = NULL
