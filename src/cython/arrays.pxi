@@ -112,6 +112,8 @@ cdef inline bint fits_single(ndarray array) noexcept:
 # ---- addresses ----------------------------------------------------------------------------------------
 
 
+# How the memory of two arrays overlaps: not at all; each element with the same one of the other array; or otherwise,
+# so that an element that is written may be another one that is still to be read.
 cdef enum Overlap:
     APART, EXACT, IN_PART
 
@@ -157,9 +159,10 @@ cdef inline bint has_same_shape(ndarray a, ndarray b) noexcept:
 
 
 cdef Overlap overlap_of(ndarray a, ndarray b) noexcept:
-    """How the memory of two arrays meets, by the ranges of their addresses.
+    """How the memory of two arrays overlaps, by the ranges of their addresses.
 
-    Two views that lie between each other's elements count as overlapping in part: a copy is always right.
+    Two views of which each has its elements between those of the other count as IN_PART, though no element is shared:
+    that costs a copy, which is right in any case.
     """
     cdef size_t a_low, a_high, b_low, b_high
     find_range(a, &a_low, &a_high)

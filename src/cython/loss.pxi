@@ -306,7 +306,10 @@ cdef tuple arguments_of(Loss loss, tuple args, dict params):
 
 
 cdef inline object call_loss(Loss loss, int kind, tuple args, sample_weight, reduction, out, dict params):
-    """A loss or one of its methods, called. What is usual is looked at first: to find out takes 0.05 microseconds."""
+    """A loss or one of its methods, called.
+
+    The most common arguments are looked for first, which takes 0.05 microseconds, and get the short way to C.
+    """
     if (
         loss.is_pointwise and len(args) == 2 and not params and sample_weight is None and out is None
         and reduction is _MEAN and is_straight(args[0], args[1])
@@ -316,6 +319,7 @@ cdef inline object call_loss(Loss loss, int kind, tuple args, sample_weight, red
 
 
 cdef object call_in_full(Loss loss, int kind, tuple args, sample_weight, reduction, out, dict params):
+    """A call with any arguments; one whose parameters alone are uncommon gets the short way after all."""
     cdef Call call
     cdef Layout layout
     cdef dict options = params

@@ -84,7 +84,7 @@ cdef object straight(Loss loss, int kind, ndarray y, ndarray p):
     call.real_bytes = 8 if number == cnp.NPY_FLOAT64 else 4
     call.kernel = fl_kernels(call.real_bytes).pointwise.loss[loss.id][pass_of(kind, MEAN)]
     call.shape.ndim = cnp.PyArray_NDIM(p)
-    call.shape.length = <const Py_ssize_t *>cnp.PyArray_DIMS(p)
+    call.shape.length = NULL  # which C does not look at where all arrays are contiguous
     call.size = cnp.PyArray_SIZE(p)
     call.scale = 1.0 / <double>call.size
     call.constants = loss.constants[number == cnp.NPY_FLOAT64]

@@ -206,6 +206,7 @@ cdef class RowCall(Call):
         return 0
 
     cdef int refuse_domain(self) except -1:
+        cdef ndarray scores = classes_last(self.p, self.axis)
         _row_arguments.refuse_domain(
-            self.loss.name, self.loss.requirement(), self.call.given, self.labels, classes_last(self.p, self.axis), self.weight
+            self.loss.name, self.loss.requirement(), self.call.given, self.labels, scores, self.weight
         )

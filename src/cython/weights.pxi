@@ -2,7 +2,7 @@
 
 
 cdef double sum_of(ndarray array, bint *finite) except? -1:
-    """The sum of an array of at least one dimension, in the order of every other sum."""
+    """The sum of an array, in the order in which a loss adds its values; `finite`: whether it and all numbers are."""
     cdef fl_call call
     cdef Layout layout
     cdef double total = 0
