@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""The extension module: losses as objects, and the way of one call from checks and addresses to C without the GIL.
+"""The extension module: losses as objects, and how calls get from Python's arguments to C, which runs without the GIL.
 
 Each of the included files has one subject; they are one module, so that their functions are C functions to each other.
 """

@@ -43,17 +43,46 @@ cdef Py_ssize_t set_shape(fl_shape *shape, Layout *layout, ndarray array) noexce
     return cnp.PyArray_SIZE(array)
 
 
-cdef void describe(fl_array *a, Py_ssize_t *strides, ndarray array, int ndim) noexcept:
-    """An operand; one of fewer dimensions than the call is a scalar, whose strides are 0."""
+cdef int describe(fl_array *a, Py_ssize_t *strides, ndarray array, const fl_shape *shape) except -1:
+    """An operand of the shape of its call, or a scalar, whose strides are 0."""
+    return describe_along(a, strides, array, shape.length, shape.ndim)
+
+
+cdef int describe_along(fl_array *a, Py_ssize_t *strides, ndarray array, const Py_ssize_t *lengths,
+                        int ndim) except -1:
+    """An operand of `ndim` dimensions of these lengths, or a scalar.
+
+    The shape has been checked before, but Python code may have run since, that of an argument or of another thread,
+    and assigned to array.shape. With the new strides C would leave the memory of the array.
+    """
     cdef int d
+    cdef bint is_scalar = cnp.PyArray_NDIM(array) == 0
+    if not is_scalar and not has_lengths(array, lengths, ndim):
+        raise ValueError(f"an array was given another shape during the call: {(<object>array).shape}")
+    describe_contiguous(a, array)
+    if cnp.PyArray_NDIM(array) == ndim and cnp.PyArray_IS_C_CONTIGUOUS(array):
+        return 0
+    a.strides = strides
+    for d in range(ndim):
+        strides[d] = 0 if is_scalar else cnp.PyArray_STRIDE(array, d)
+    return 0
+
+
+cdef inline void describe_contiguous(fl_array *a, ndarray array) noexcept:
+    """An operand in C order."""
     a.data = <char *>cnp.PyArray_DATA(array)
     a.type = type_code(array)
     a.strides = NULL
-    if cnp.PyArray_NDIM(array) == ndim and cnp.PyArray_IS_C_CONTIGUOUS(array):
-        return
-    a.strides = strides
+
+
+cdef inline bint has_lengths(ndarray array, const Py_ssize_t *lengths, int ndim) noexcept:
+    cdef int d
+    if cnp.PyArray_NDIM(array) != ndim:
+        return False
     for d in range(ndim):
-        strides[d] = cnp.PyArray_STRIDE(array, d) if cnp.PyArray_NDIM(array) == ndim else 0
+        if cnp.PyArray_DIM(array, d) != lengths[d]:
+            return False
+    return True
 
 
 # ---- dtypes -------------------------------------------------------------------------------------------
@@ -83,6 +112,8 @@ cdef inline bint fits_single(ndarray array) noexcept:
 # ---- addresses ----------------------------------------------------------------------------------------
 
 
+# How the memory of two arrays overlaps: not at all; each element with the same one of the other array; or otherwise,
+# so that an element that is written may be another one that is still to be read.
 cdef enum Overlap:
     APART, EXACT, IN_PART
 
@@ -123,20 +154,15 @@ cdef bint is_same_memory(ndarray a, ndarray b) noexcept:
     return True
 
 
-cdef bint has_same_shape(ndarray a, ndarray b) noexcept:
-    cdef int d
-    if cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b):
-        return False
-    for d in range(cnp.PyArray_NDIM(a)):
-        if cnp.PyArray_DIM(a, d) != cnp.PyArray_DIM(b, d):
-            return False
-    return True
+cdef inline bint has_same_shape(ndarray a, ndarray b) noexcept:
+    return has_lengths(a, <const Py_ssize_t *>cnp.PyArray_DIMS(b), cnp.PyArray_NDIM(b))
 
 
 cdef Overlap overlap_of(ndarray a, ndarray b) noexcept:
-    """How the memory of two arrays meets, by the ranges of their addresses.
+    """How the memory of two arrays overlaps, by the ranges of their addresses.
 
-    Two views that lie between each other's elements count as overlapping in part: a copy is always right.
+    Two views of which each has its elements between those of the other count as IN_PART, though no element is shared:
+    that costs a copy, which is right in any case.
     """
     cdef size_t a_low, a_high, b_low, b_high
     find_range(a, &a_low, &a_high)

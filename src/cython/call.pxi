@@ -1,5 +1,6 @@
-# The way of one call, which every form of a loss shares: its outputs, their memory, the check of the domain, what is
-# handed back. A form is a subclass: it reads the arguments, and knows how C is called. Part of _core.pyx.
+# What the calls of all losses have in common: their outputs and the memory of these, when the domain is checked, and
+# what is returned. There are two forms of calls, of pointwise losses and of losses of rows. Each is a subclass of Call,
+# which reads its arguments and calls C. Part of _core.pyx.
 
 
 cdef enum Kind:
@@ -27,23 +28,21 @@ cdef int reduction_code(reduction) except -1:
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-@cython.no_gc  # a call lives no longer than its function
+@cython.no_gc  # only call_in_full refers to a call, which so can be part of no cycle
 cdef class Call:
-    """One evaluation of a loss.
-
-    What the forms set when they read the arguments: `single`, whether the results are float32; the shape of a value
-    that is not reduced, and that of the derivatives; how many elements or rows are averaged, and by what the mean is
-    divided. `is_summed` says that the derivatives are those of a scalar, which are added up at the end.
-    """
+    """One evaluation of a loss. It holds all arrays that C reads, and the loss, whose constants C reads."""
 
     cdef Loss loss
     cdef int kind, reduction
-    cdef Layout *layout
-    cdef bint single, is_summed
-    cdef tuple value_shape, gradient_shape
-    cdef Py_ssize_t count
-    cdef double divisor
-    cdef list parameters  # of the loss, as they were passed to the call
+    cdef Layout *layout  # on the stack of call_in_full
+    cdef list parameters  # those of the loss's parameters that the caller has passed as arrays
+
+    # The forms set these when they read the arguments.
+    cdef bint single  # whether the results are float32
+    cdef bint is_summed  # whether the derivatives are those by a scalar, which are added up at the end
+    cdef tuple value_shape, gradient_shape  # of a value that is not reduced, and of each derivative
+    cdef Py_ssize_t count  # how many elements, or rows, the mean is taken of
+    cdef double divisor  # of the sums; 1 where there is no mean
 
     cdef int read(self, y_true, y_pred, dict options) except -1:
         """Read targets and predictions, or raise what is wrong with them."""
@@ -99,7 +98,7 @@ cdef class Call:
 
 
 cdef bint is_plain_output(out, tuple shape, int number):
-    """Whether an output needs no further look: a writeable array in C order, of this shape and dtype."""
+    """Whether an output needs no checks in Python: it is a writeable array in C order, of this shape and dtype."""
     if type(out) is not ndarray:
         return False
     cdef ndarray array = <ndarray>out
@@ -124,7 +123,7 @@ cdef given_outputs(Call call, out, const Part *parts, int n, int number):
 
 
 cdef Overlap overlap_of_any(ndarray out, list arrays) noexcept:
-    """How an output meets the arrays that are read: in part with one of them, else exactly with one, else apart."""
+    """How an output overlaps the arrays that are read: IN_PART one of them, else EXACT one, else APART from all."""
     cdef Overlap found, worst = APART
     for array in arrays:
         found = overlap_of(out, <ndarray>array)

@@ -4,22 +4,22 @@
 cdef class Descent:
     """Steps that move the parameters of a linear model, in place, for the rows of any number of matrices.
 
-    The caller, fastloss.linear_sgd, has checked shapes and dtypes. `parameters`, of each score the coefficients and
-    behind all the intercepts, and where not None `velocity` and `average` are contiguous float64 of one length.
-    `working` has a row of coefficients for each score, in the dtype in which all matrices are computed, with zeros up
-    to whole groups of LANES.
+    Only one thread at a time may use it. The caller, fastloss.linear, has checked shapes and dtypes. `parameters`, of
+    each score the coefficients and behind all the intercepts, and where not None `velocity` and `average` are
+    contiguous float64 of one length. `working` has a row of coefficients for each score, in the dtype in which all
+    matrices are computed, with zeros up to whole groups of LANES.
     """
 
     cdef fl_steps_call call
     cdef Layout layout
-    cdef tuple arrays  # and the loss, whose addresses the call has
+    cdef tuple referents  # the arrays and the loss whose memory the call refers to between runs
 
     def __init__(self, Loss loss, ndarray parameters, ndarray working, *, Py_ssize_t batch_size, velocity=None,
                  average=None, Py_ssize_t average_from=0, Py_ssize_t steps=0, bint fit_intercept=True, double l2=0,
                  double l1=0, double momentum=0, bint nesterov=False, double clip_norm=INFINITY,
                  double intercept_rate=1, double limit=INFINITY, bint importance_aware=False, bint hogwild=False):
         cdef fl_linear_call *model = &self.call.model
-        self.arrays = parameters, working, velocity, average, loss
+        self.referents = parameters, working, velocity, average, loss
         model.real_bytes = cnp.PyArray_ITEMSIZE(working)
         self.call.scores = cnp.PyArray_DIM(working, 0)
         model.columns = cnp.PyArray_DIM(parameters, 0) // self.call.scores - 1
@@ -50,37 +50,37 @@ cdef class Descent:
         of which that is true was not taken.
         """
         cdef int status
-        self._open(X, y, weight, order, rows)
+        self._set_rows(X, y, weight, order, rows)
         self.call.rates = <const double *>cnp.PyArray_DATA(rates)
         with nogil:
             status = fl_run_steps(&self.call)
-        return self._told(status)
+        return self._outcome(status)
 
     def gradient(self, X, ndarray y, weight):
         """Of the sum over all rows, per score its coefficients' derivatives and the intercept's; or 'violated'."""
         cdef ndarray sums = np.empty((self.call.scores, self.call.model.columns + 1))
         cdef int status
-        self._open(X, y, weight, None, cnp.PyArray_DIM(y, 0))
+        self._set_rows(X, y, weight, None, cnp.PyArray_DIM(y, 0))
         with nogil:
             status = fl_run_gradient(&self.call, <double *>cnp.PyArray_DATA(sums))
-        return self._told(status) or sums
+        return self._outcome(status) or sums
 
-    cdef int _open(self, X, ndarray y, weight, order, Py_ssize_t rows) except -1:
+    cdef int _set_rows(self, X, ndarray y, weight, order, Py_ssize_t rows) except -1:
         cdef fl_linear_call *model = &self.call.model
         model.rows = cnp.PyArray_DIM(y, 0)
         describe_matrix(model, self.layout.strides[0], X)
         if self.call.row_kernel != NULL:
             self.call.label = <const cnp.int32_t *>cnp.PyArray_DATA(y)
         else:
-            describe(&model.y, NULL, y, 1)
+            describe_contiguous(&model.y, y)
         model.weight.data = NULL
         if weight is not None:
-            describe(&model.weight, NULL, weight, 1)
+            describe_contiguous(&model.weight, weight)
         self.call.order = NULL if order is None else <const cnp.int64_t *>cnp.PyArray_DATA(<ndarray>order)
         self.call.rows = rows
         return 0
 
-    cdef object _told(self, int status):
+    cdef object _outcome(self, int status):
         if status & FL_NO_MEMORY:
             raise MemoryError(f"no room for the gradient by {self.call.model.columns} columns")
         if status & FL_INTERRUPTED:

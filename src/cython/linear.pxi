@@ -34,7 +34,8 @@ def straight_pass(Loss loss, X, y, coef, intercept, bint mean):
     """
     if not loss.is_pointwise or type(X) is not ndarray or type(y) is not ndarray or type(coef) is not ndarray:
         return None
-    if type(intercept) is not float and type(intercept) is not int:
+    # A whole number that float64 does not hold exactly is left to NumPy, which refuses those beyond its own integers.
+    if type(intercept) is not float and not (type(intercept) is int and -2**53 <= intercept <= 2**53):
         return None
     cdef ndarray matrix = <ndarray>X, labels = <ndarray>y, vector = <ndarray>coef
     cdef int number = cnp.PyArray_TYPE(matrix)
@@ -71,12 +72,12 @@ def linear_pass(Loss loss, X, ndarray y, Py_ssize_t columns, ndarray coef, doubl
     ]
     call.rows, call.columns = n, columns
     describe_matrix(&call, layout.strides[0], X)
-    describe(&call.y, layout.strides[1], y, 1)
+    describe_along(&call.y, layout.strides[1], y, &n, 1)
     call.weight.data = NULL
     weights = n
     if sample_weight is not None:
         w, weights = weigh(sample_weight, call.real_bytes == 4, mean)
-        describe(&call.weight, layout.strides[2], w, 1)
+        describe_along(&call.weight, layout.strides[2], w, &n, 1)
     divisor = 1.0 if not mean or weights == 0 else weights
     call.coef = cnp.PyArray_DATA(coef)
     call.vector = NULL if vector is None else cnp.PyArray_DATA(vector)
@@ -92,13 +93,16 @@ def linear_pass(Loss loss, X, ndarray y, Py_ssize_t columns, ndarray coef, doubl
 
 
 cdef int describe_matrix(fl_linear_call *call, Py_ssize_t *strides, X) except -1:
+    """Let the call, whose rows and columns are known, read X: strides have room for two dimensions."""
     cdef ndarray data, starts, indices
+    cdef Py_ssize_t lengths[2]
     call.starts = call.indices = NULL
     if type(X) is ndarray:
-        describe(&call.X, strides, X, 2)
+        lengths[0], lengths[1] = call.rows, call.columns
+        describe_along(&call.X, strides, X, lengths, 2)
         return 0
     data, starts, indices = X
-    describe(&call.X, strides, data, 1)
+    describe_contiguous(&call.X, data)
     call.starts, call.indices = cnp.PyArray_DATA(starts), cnp.PyArray_DATA(indices)
     call.index_bytes, call.stored = cnp.PyArray_ITEMSIZE(indices), cnp.PyArray_DIM(indices, 0)
     return 0
@@ -138,7 +142,7 @@ cdef object refuse_rows(Loss loss, const fl_linear_call *call, ndarray y, dtype)
     check.shape.ndim, check.shape.length = 1, &length
     check.in_[0], check.weight = call.y, call.weight
     check.inputs, check.outputs = 2, 0
-    describe(&check.in_[1], NULL, scores, 1)
+    describe_contiguous(&check.in_[1], scores)
     check.constants, check.context = call.constants, NULL
     check.scale = 1
     refuse_domain(loss, &check, y, scores)

@@ -84,7 +84,7 @@ cdef object straight(Loss loss, int kind, ndarray y, ndarray p):
     call.real_bytes = 8 if number == cnp.NPY_FLOAT64 else 4
     call.kernel = fl_kernels(call.real_bytes).pointwise.loss[loss.id][pass_of(kind, MEAN)]
     call.shape.ndim = cnp.PyArray_NDIM(p)
-    call.shape.length = <const Py_ssize_t *>cnp.PyArray_DIMS(p)
+    call.shape.length = NULL  # which C does not look at where all arrays are contiguous
     call.size = cnp.PyArray_SIZE(p)
     call.scale = 1.0 / <double>call.size
     call.constants = loss.constants[number == cnp.NPY_FLOAT64]
@@ -154,8 +154,8 @@ cdef class PointwiseCall(Call):
         if call.size > PY_SSIZE_T_MAX // 8:
             _arguments.refuse_size(self.value_shape)
         call.inputs = 2
-        describe(&call.in_[0], self.layout.strides[0], y, call.shape.ndim)
-        describe(&call.in_[1], self.layout.strides[1], p, call.shape.ndim)
+        describe(&call.in_[0], self.layout.strides[0], y, &call.shape)
+        describe(&call.in_[1], self.layout.strides[1], p, &call.shape)
         return 0
 
     cdef int read_weights(self, sample_weight) except -1:
@@ -168,7 +168,7 @@ cdef class PointwiseCall(Call):
                 weight = _arguments.broadcast_weight(weight, self.value_shape)
             weight, weights = weigh(weight, call.real_bytes == 4, self.reduction == MEAN)
             self.weight = weight
-            describe(&call.weight, self.layout.strides[2], weight, call.shape.ndim)
+            describe(&call.weight, self.layout.strides[2], weight, &call.shape)
         # Where all weights are 0 there is nothing to average, and the kernels leave out what has weight 0.
         self.divisor = 1.0 if self.reduction != MEAN or weights == 0 else weights
         call.scale = 1.0 if self.is_summed else 1.0 / self.divisor
@@ -185,7 +185,7 @@ cdef class PointwiseCall(Call):
 
     cdef int set_output(self, Part part, ndarray array) except -1:
         cdef int i = self.call.outputs
-        describe(&self.call.out[i], self.layout.strides[3 + i], array, self.call.shape.ndim)
+        describe(&self.call.out[i], self.layout.strides[3 + i], array, &self.call.shape)
         self.call.outputs += 1
         return 0
 

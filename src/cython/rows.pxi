@@ -8,12 +8,25 @@ cdef fl_row_kernel *kernel_of_rows(RowLoss loss, int real_bytes, bint given):
 
 
 cdef ndarray classes_last(ndarray array, int axis):
-    """A view whose last axis is that of the classes."""
-    return array if axis == cnp.PyArray_NDIM(array) - 1 else np.moveaxis(array, axis, -1)
+    """A view whose last axis is that of the classes: always of the array's own memory, whatever its subclass.
+
+    An array that has lost axes since its shape was checked is returned as it is, for `describe` to refuse.
+    """
+    cdef cnp.npy_intp order[FL_MAX_DIMS]
+    cdef cnp.PyArray_Dims axes
+    cdef int ndim = cnp.PyArray_NDIM(array), d
+    if axis >= ndim - 1:
+        return array
+    for d in range(ndim - 1):
+        order[d] = d if d < axis else d + 1
+    order[ndim - 1] = axis
+    axes.ptr, axes.len = order, ndim
+    return cnp.PyArray_Transpose(array, &axes)
 
 
-cdef inline void describe_rows(fl_array *a, Py_ssize_t *strides, ndarray array) noexcept:
-    describe(a, strides, array, cnp.PyArray_NDIM(array))
+cdef inline int describe_rows(fl_array *a, Py_ssize_t *strides, ndarray array, const fl_shape *shape) except -1:
+    """An operand with a number for each row of a call of that shape."""
+    return describe_along(a, strides, array, shape.length, shape.ndim - 1)
 
 
 @cython.no_gc
@@ -57,12 +70,15 @@ cdef class RowCall(Call):
         if cnp.PyArray_SIZE(p) > PY_SSIZE_T_MAX // 8:
             _arguments.refuse_size(self.gradient_shape)
         call.rows = self.count = set_shape(&call.shape, self.layout, scores) // call.classes
-        describe_rows(&call.scores, self.layout.strides[0], scores)
+        describe(&call.scores, self.layout.strides[0], scores, &call.shape)
         self.labels = classes_last(y, self.axis) if given else y
-        describe_rows(&call.labels, self.layout.strides[1], self.labels)
+        if given:
+            describe(&call.labels, self.layout.strides[1], self.labels, &call.shape)
+        else:
+            describe_rows(&call.labels, self.layout.strides[1], self.labels, &call.shape)
         if returns_lse:
             self.lse = new_results(self.value_shape, cnp.NPY_FLOAT32 if self.single else cnp.NPY_FLOAT64)
-            describe_rows(&call.lse, self.layout.strides[6], self.lse)
+            describe_rows(&call.lse, self.layout.strides[6], self.lse, &call.shape)
         return 0
 
     cdef int refuse_options(self, bint given, bint returns_lse) except -1:
@@ -111,7 +127,7 @@ cdef class RowCall(Call):
                     self.labels, given, weight, factors, ignore_index, call.classes
                 )
                 weight, weights = weigh(counted, self.single, mean)
-            describe_rows(&call.weight, self.layout.strides[2], weight)
+            describe_rows(&call.weight, self.layout.strides[2], weight, &call.shape)
         self.weight = weight
         self.divisor = 1.0 if not mean or weights == 0 else weights
         call.scale = 1.0 / self.divisor
@@ -126,13 +142,13 @@ cdef class RowCall(Call):
 
     cdef int set_output(self, Part part, ndarray array) except -1:
         if part == OF_VALUE:
-            describe_rows(&self.call.value, self.layout.strides[3], array)
+            describe_rows(&self.call.value, self.layout.strides[3], array, &self.call.shape)
             return 0
         cdef ndarray view = classes_last(array, self.axis)
         if part == OF_GRADIENT:
-            describe_rows(&self.call.grad, self.layout.strides[4], view)
+            describe(&self.call.grad, self.layout.strides[4], view, &self.call.shape)
         else:
-            describe_rows(&self.call.hess, self.layout.strides[5], view)
+            describe(&self.call.hess, self.layout.strides[5], view, &self.call.shape)
         return 0
 
     cdef int check(self) except -1:
@@ -190,6 +206,7 @@ cdef class RowCall(Call):
         return 0
 
     cdef int refuse_domain(self) except -1:
+        cdef ndarray scores = classes_last(self.p, self.axis)
         _row_arguments.refuse_domain(
-            self.loss.name, self.loss.requirement(), self.call.given, self.labels, classes_last(self.p, self.axis), self.weight
+            self.loss.name, self.loss.requirement(), self.call.given, self.labels, scores, self.weight
         )

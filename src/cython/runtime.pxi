@@ -93,5 +93,5 @@ cdef int interrupted() noexcept nogil:
 
 
 cdef int raise_pending() except? -1:
-    """Let an exception that C has left behind come up."""
+    """Raise the exception that `interrupted` has left set, if there is one: after -1 Cython looks for it."""
     return -1

@@ -57,12 +57,12 @@ cdef int update_one(ndarray param, ndarray grad, ndarray velocity, bint nesterov
     call.scale = 1
     call.weight.data = NULL
     call.inputs, call.outputs = 2, 1
-    describe(&call.in_[0], layout.strides[0], param, call.shape.ndim)
-    describe(&call.in_[1], layout.strides[1], grad, call.shape.ndim)
+    describe(&call.in_[0], layout.strides[0], param, &call.shape)
+    describe(&call.in_[1], layout.strides[1], grad, &call.shape)
     call.out[0] = call.in_[0]
     if velocity is not None:
         call.inputs, call.outputs = 3, 2
-        describe(&call.in_[2], layout.strides[2], velocity, call.shape.ndim)
+        describe(&call.in_[2], layout.strides[2], velocity, &call.shape)
         call.out[1] = call.in_[2]
     run_pointwise(&call, True, &total)
     return 0

@@ -2,7 +2,7 @@
 
 
 cdef double sum_of(ndarray array, bint *finite) except? -1:
-    """The sum of an array of at least one dimension, in the order of every other sum."""
+    """The sum of an array, in the order in which a loss adds its values; `finite`: whether it and all numbers are."""
     cdef fl_call call
     cdef Layout layout
     cdef double total = 0
@@ -10,7 +10,7 @@ cdef double sum_of(ndarray array, bint *finite) except? -1:
     call.kernel = fl_kernels(call.real_bytes).pointwise.sum
     call.size = set_shape(&call.shape, &layout, array)
     call.inputs, call.outputs = 1, 0
-    describe(&call.in_[0], layout.strides[0], array, call.shape.ndim)
+    describe(&call.in_[0], layout.strides[0], array, &call.shape)
     call.weight.data = NULL
     call.constants = NULL
     call.context = NULL

@@ -399,6 +399,53 @@ def test_another_thread_may_reshape_an_array_meanwhile():
         thread.join()
 
 
+class Reshaping:
+    """Weights that give another array a new shape while they are read."""
+
+    def __init__(self, other, shape):
+        self.other, self.shape = other, shape
+
+    def __array__(self, dtype=None, copy=None):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.other.shape = self.shape
+        return np.ones(())
+
+
+@pytest.mark.parametrize("shape", [(2, 6), (12,)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda out, weight: fl.huber.grad(1.0, np.zeros((4, 3)), out=out, sample_weight=weight),
+        lambda out, weight: fl.brier.grad(np.zeros((4, 3)), np.zeros((4, 3)), out=out, sample_weight=weight),
+        lambda out, weight: fl.poly1.grad([0] * 4, np.zeros((4, 3)), out=out, sample_weight=weight),
+        lambda out, weight: fl.poly1.grad([0] * 3, np.zeros((4, 3)), axis=0, out=out, sample_weight=weight),
+    ],
+)
+def test_an_argument_may_reshape_the_output(call, shape):
+    """In its new shape this view's strides lead out of its memory."""
+    memory = np.zeros(100)
+    out = np.lib.stride_tricks.as_strided(memory, (4, 3), (48, 16))
+    with pytest.raises(ValueError, match="given another shape during the call"):
+        call(out, Reshaping(out, shape))
+    assert not memory.any()
+
+
+class Elsewhere(np.ndarray):
+    def transpose(self, *axes):
+        return np.zeros((2, 2, 2))
+
+    def __array_function__(self, func, types, args, kwargs):
+        return np.zeros((2, 2, 2))
+
+
+def test_views_of_an_output_are_of_its_memory():
+    scores = np.random.default_rng(0).normal(size=(3, 4))
+    out = np.zeros((3, 4)).view(Elsewhere)
+    assert fl.poly1.grad([0, 1, 2, 0], scores, axis=0, out=out) is out
+    np.testing.assert_array_equal(out.view(np.ndarray), fl.poly1.grad([0, 1, 2, 0], scores, axis=0))
+
+
 def test_threads_with_small_stacks():
     before = threading.stack_size(65536)
     try:

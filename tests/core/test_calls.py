@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,24 @@ def test_a_kept_loss_is_not_taken_for_a_like_one():
     kept = fl.pinball(Y, P, quantile=array)
     array[()] = 0.75
     assert fl.pinball(Y, P, quantile=array) == fl.pinball(Y, P, quantile=0.75) != kept
+
+
+def test_threads_that_share_kept_losses():
+    """More values than are kept, so that what one thread has found is cleared by another."""
+    deltas = np.linspace(0.1, 5, 30).tolist()
+    want = [fl.huber.bind(delta=delta)(Y, P) for delta in deltas]
+
+    def work(start):
+        turns = deltas[start:] + deltas[:start]
+        return [[fl.huber(Y, P, delta=delta) for delta in turns] for _ in range(50)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for start, rounds in enumerate(pool.map(work, range(4))):
+            assert rounds == [want[start:] + want[:start]] * 50
+
+
+def test_a_loss_from_a_declaration_by_name():
+    assert type(fl.huber)(declaration=fl.huber.declaration) == fl.huber
 
 
 def parts(result):

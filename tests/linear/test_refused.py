@@ -63,6 +63,16 @@ def test_errors(change, error, message):
         value_and_grad(**arguments)
 
 
+@pytest.mark.parametrize("coef", [np.zeros(2), [0.0, 0.0]])  # float64 arrays have a short way to C
+def test_integers_as_intercepts(coef):
+    X, y = np.ones((3, 2)), np.zeros(3)
+    for intercept in (2**53, -(2**53), 2**53 + 1, 2**64 - 1, -(2**63)):
+        assert value_and_grad("absolute_error", X, y, coef, intercept)[0] == abs(float(intercept))
+    for intercept in (2**64, -(2**63) - 1, 10**400):
+        with pytest.raises(TypeError, match="intercept has dtype object"):
+            value_and_grad("absolute_error", X, y, coef, intercept)
+
+
 @pytest.mark.parametrize("loss", [fl.huber, fl.softmax_cross_entropy])
 def test_a_loss_that_was_never_initialised(loss):
     empty = type(loss).__new__(type(loss))
