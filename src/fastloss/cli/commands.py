@@ -168,7 +168,7 @@ def _training_data(given: argparse.Namespace) -> Batches:
 
 
 def _for_classes(loss: Loss[...], encoding: Encoding) -> Loss[...]:
-    """Return the loss for so many classes: where there are more than two, the one of several classes."""
+    """Return the loss for this number of classes: with more than two, the loss of rows that takes its place."""
     classes = encoding.classes
     if classes is None or len(classes) <= 2 or isinstance(loss, RowLoss):
         return loss
@@ -265,8 +265,10 @@ def _print(
     if best is not None:
         console.line(f"the best epoch was {best + 1}")
     where = "streamed" if data.streamed else "in memory"
-    rows_of = f"{data.rows} rows" + f" and {data.held_out_rows} for validation" * bool(data.held_out_rows)
-    console.line(f"{given.output}: {_shown(model.loss)}, {model.coef.size} coefficients, {rows_of}, {where}")
+    row_counts = f"{data.rows} rows" + f" and {data.held_out_rows} for validation" * bool(data.held_out_rows)
+    console.line(
+        f"{given.output}: {_shown(model.loss)}, {model.coef.size} coefficients, {row_counts}, {where}"
+    )
 
 
 def _shown(loss: Loss[...]) -> str:
