@@ -41,9 +41,11 @@ def convert(name: str, x: object) -> Array:
     try:
         array = np.asarray(x)
     except ValueError as error:
-        raise ValueError(f"{name} is not an array: {error}") from None
+        advice = "; pass rows of equal length" if "inhomogeneous" in str(error) else ""
+        raise ValueError(f"{name} is not an array: {str(error).rstrip('.')}{advice}") from None
     if not is_real(array):
-        advice = _ADVICE.get(array.dtype.kind, "pass real numbers").format(name=name)
+        is_text = array.dtype.kind == "O" and array.size and isinstance(array.flat[0], str)  # as in pandas
+        advice = _ADVICE.get("U" if is_text else array.dtype.kind, "pass real numbers").format(name=name)
         raise TypeError(f"{name} has dtype {array.dtype}, which is not a real number type; {advice}")
     return array
 
@@ -221,4 +223,5 @@ def refuse_positional(name: str, names: tuple[str, ...], params: tuple[str, ...]
 
 def refuse_missing(name: str, missing: str, names: tuple[str, ...]) -> NoReturn:
     """Raise for a target or prediction that was not passed."""
-    raise TypeError(f"{name} needs {' and '.join(names)}; {missing} is missing")
+    hint = f"; {name}.bind(...) returns the loss with other parameters" if missing == names[0] else ""
+    raise TypeError(f"{name} needs {' and '.join(names)}; {missing} is missing{hint}")
