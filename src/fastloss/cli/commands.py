@@ -297,8 +297,11 @@ def _as_taken(loss: Loss[...], model: Model, scores: Array) -> Array:
     """Return what a loss takes of a model's scores: predictions, probabilities, or scores of its own form."""
     classes = model.encoding.classes
     if (classes is None) != predicts_numbers(loss):
+        purpose = {"regression": "regression", "count": "counts"}.get(
+            loss.family, f"{loss.family} classification"
+        )
         raise ValueError(
-            f"{loss.name} is a loss for {loss.family}, and the model was trained by {model.loss.name}"
+            f"{loss.name} is a loss for {purpose}, and the model was trained by {model.loss.name}"
         )
     if classes is None:
         if loss.traits.takes == "values":
