@@ -2,8 +2,8 @@
 
     python benchmarks/callers.py [--quick]
 
-Each of 1 to 32 callers evaluates its own arrays, and all together as many as one caller alone. The ratio is to the
-best number of callers; rounds are interleaved, and medians taken.
+Each of 1 to 32 callers evaluates arrays of its own, and all callers together as many elements as one caller alone. The
+ratio is to the throughput of the best number of callers. Rounds are interleaved, and medians are taken.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def seconds(pool: ThreadPoolExecutor, callers: int, arrays: list, calls: int) ->
 
 
 def throughput(n: int, budget: float, rounds: int) -> dict[int, float]:
-    """Elements per second by number of callers."""
+    """Return the elements per second for each number of callers."""
     arrays = [data(n, i) for i in range(max(CALLERS))]
     pools = {c: ThreadPoolExecutor(c) for c in CALLERS}
     once = seconds(pools[1], 1, arrays, 4)
@@ -65,7 +65,7 @@ def os_threads() -> int:
 
 
 def left_behind() -> tuple[int, int, int]:
-    """OS threads before 32 callers have used the team, with the callers alive, and after they have ended."""
+    """Return the number of OS threads before 32 callers use the team, while they live, and after they have ended."""
     arrays = [data(4_000_000, 0)] * 32
     before = os_threads()
     with ThreadPoolExecutor(32) as pool:
@@ -76,7 +76,7 @@ def left_behind() -> tuple[int, int, int]:
 
 
 def neighbour(work: Callable[[], object], seconds: float = 2.0) -> float:
-    """Iterations per second of a second process on one CPU while this one does `work`."""
+    """Return the iterations per second of another process on one CPU while this one does `work`."""
     code = f"import time\nend = time.perf_counter() + {seconds}\ni = 0\nwhile time.perf_counter() < end: i += 1\nprint(i)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     while process.poll() is None:
@@ -86,7 +86,7 @@ def neighbour(work: Callable[[], object], seconds: float = 2.0) -> float:
 
 
 def cpu_share(work: Callable[[], None]) -> float:
-    """The part of a CPU that this process takes for `work`, again and again."""
+    """Return the part of a CPU that this process takes while it repeats `work`."""
     start, cpu = time.perf_counter(), time.process_time()
     for _ in range(100):
         work()

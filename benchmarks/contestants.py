@@ -18,7 +18,7 @@ Function = Callable[[Any, Any], Any]
 
 
 class DisagreementError(Exception):
-    """Two contestants do not compute the same function."""
+    """Raised where two contestants do not compute the same function."""
 
 
 class Entry(NamedTuple):
@@ -41,7 +41,7 @@ def by_fastloss(loss: str, method: str, y: Array, p: Array, threads: int) -> Ent
 
 
 def overwriting(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
-    """The same with out=, so that no time goes into getting memory from the system."""
+    """Return the same call with out=, which takes no time to get memory from the system."""
     entry, out = by_fastloss(loss, method, y, p, threads), np.empty_like(p)
     return entry._replace(function=partial(entry.function, out=out))
 
@@ -63,7 +63,7 @@ def _focal_grad(y: Array, p: Array) -> Array:
     return -sign * q**2 * (2 * (1 - q) * _softplus(-sign * p) + q)
 
 
-NUMPY: dict[str, tuple[Function, Function]] = {  # the value and the derivative of each element
+NUMPY: dict[str, tuple[Function, Function]] = {  # return the value and the derivative of each element
     "squared_error": (lambda y, p: (p - y) ** 2, lambda y, p: 2 * (p - y)),
     "absolute_error": (lambda y, p: np.abs(p - y), lambda y, p: np.sign(p - y)),
     "huber": (
@@ -296,7 +296,7 @@ def installed() -> list[str]:
 
 
 def exp_and_log1p(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
-    """The two functions that logistic consists of, and nothing else."""
+    """Compute the two functions that the logistic loss consists of, and nothing else."""
     return Entry(lambda y, p: (np.exp(p), np.log1p(p)), y, np.abs(p), lambda result: ())  # nothing to check
 
 

@@ -15,7 +15,7 @@ C, TOL = 0.01, 1e-6
 
 
 def problems(dtype: str, scale: float) -> Iterator[tuple[str, Any, Any]]:
-    """Title, X and y: columns that are correlated, and differ in scale."""
+    """Yield title, X and y; the columns of X are correlated, and differ in scale."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def problems(dtype: str, scale: float) -> Iterator[tuple[str, Any, Any]]:
 
 
 def models(X: Any, y: Any) -> tuple[dict[str, Any], dict[str, int]]:
-    """Functions of X and y that fit, which agree to 1e-6 in the objective, and their numbers of iterations."""
+    """Return functions that fit X and y and agree to 1e-6 in the objective, and a dict of their iterations."""
     import numpy as np
     from measure import Entry
     from sklearn.linear_model import LogisticRegression

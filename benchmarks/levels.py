@@ -21,7 +21,7 @@ BASELINE, REFERENCE = "v2", "v3"
 
 
 class Worker:
-    """This file, run as a script: fastloss chooses its level when it is imported."""
+    """A process that runs this file as a script, since fastloss chooses its level when it is imported."""
 
     def __init__(self, level: str) -> None:
         environment = {**os.environ, "FASTLOSS_ISA": level, "FASTLOSS_NUM_THREADS": "1"}

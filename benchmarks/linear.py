@@ -15,7 +15,7 @@ SPARSE = (200_000, 50_000, 50)  # rows, columns, non-zeros of a row
 
 
 def problems(dtype: str, scale: float) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Title, X, y and parameters, the intercept last."""
+    """Yield title, X, y and parameters, the intercept last."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -39,7 +39,7 @@ def problems(dtype: str, scale: float) -> Iterator[tuple[str, Any, Any, Any]]:
 
 
 def contestants(X: Any, y: Any, w: Any, threads: int) -> dict[str, Any]:
-    """Functions of y and w that return the mean and its gradient, and ways to read X once."""
+    """Return functions of y and w that compute the mean and its gradient, and functions that only read X once."""
     import numpy as np
     from measure import Entry, readers
 

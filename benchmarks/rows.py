@@ -13,19 +13,21 @@ MEMORY_BOUND = ("squared_error", "huber", "absolute_error")
 
 @dataclass(frozen=True)
 class Row:
+    """A call to time, and its targets."""
+
     loss: str
     method: str
     dtype: str
     n: int  # elements, or rows of classes
     threads: int
     ahead: dict[str, float] = field(default_factory=dict)  # how many times as fast as each contestant
-    at_most: float | None = None  # so many microseconds
+    at_most: float | None = None  # the microseconds that it may take
     of_memory: float | None = None  # the fraction of the bandwidth of the memory that it is to reach
     against: str = ""  # the only contestant besides fastloss, in the column of its library
     classes: int = 1
     features: int = 0  # inputs of the layer that computes the scores
-    less_memory: float | None = None  # how many times less memory than PyTorch it is to take
-    out: bool = False  # fastloss writes over arrays that it is given
+    less_memory: float | None = None  # how many times less memory it is to take than PyTorch
+    out: bool = False  # whether fastloss writes to arrays that it is given
 
     @property
     def title(self) -> str:

@@ -18,7 +18,7 @@ IsNear = Callable[[float, Any, Any], bool]
 
 
 def text(rows: int, columns: int, used: int) -> tuple[Any, Any]:
-    """Rows like those of texts: words as frequent as Zipf's law says, tf-idf, norm 1; labels of few words."""
+    """Return rows like those of texts (Zipf's law, tf-idf, norm 1), and labels that depend on few of the words."""
     import numpy as np
     from scipy.sparse import csr_array
 
@@ -36,7 +36,7 @@ def text(rows: int, columns: int, used: int) -> tuple[Any, Any]:
     return X, (scores + rng.logistic(size=rows) > np.median(scores)).astype(np.int64)
 
 
-# ---- contestants: small grids, of which each side gets its best ----------------------------------------
+# ---- contestants: a small grid for each side, whose best counts ----------------------------------------
 
 
 def by_epochs(l2: float, X: Any, y: Any, is_near: IsNear, epochs: int, **options: Any) -> None:
@@ -111,7 +111,7 @@ def until_near(l2: float, most: int, X: Any, y: Any) -> None:
 
 
 def steps_cost_elements() -> None:
-    """The same rows among more and more columns."""
+    """Time the same rows among more and more columns."""
     import numpy as np
 
     import fastloss as fl

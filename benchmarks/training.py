@@ -88,7 +88,7 @@ def sklearn_learner(average: bool, **rate: Any) -> Learner:
 
 
 def seconds_until_near(learn: Learner, X: Any, y: Any, objective: Any, target: float) -> tuple[float, int]:
-    """Return the seconds without those for the objective, and the parts of an epoch that it took."""
+    """Return the seconds, without those for the objective, and how many parts of an epoch were needed."""
     import numpy as np
 
     spent, step = 0.0, len(X) // PARTS
@@ -140,7 +140,7 @@ def until_near(X: Any, y: Any, rounds: int) -> None:
 
 
 def updates(size: int, threads: int) -> Iterator[tuple[str, Any]]:
-    """With momentum, float32, and the triad a = b + 3 c, by which bandwidths are measured."""
+    """Yield updates of float32 with momentum, and the triad a = b + 3 c, by which bandwidths are measured."""
     import torch
     from measure import Entry
 

@@ -1,3 +1,5 @@
+"""What all tests share: the option for long sweeps, what the build of tests/sanitize leaves out, and fixtures."""
+
 from __future__ import annotations
 
 import os

@@ -4,8 +4,9 @@
 
 Each is fitted as it is evaluated: in a variable centred on 0 where that keeps the terms small, and with a weight
 where an error counts more at some arguments than at others (minimax; Chebyshev without one). The constants come
-in the order of the header: lowest degree first, of two chains the odd terms before the even ones. Of a polynomial
-c0 + u slope(u) first the centre and c0; a centre that is searched for is one where c0 hardly has to be rounded.
+in the order of the header: lowest degree first, and where there are two chains the odd terms before the even ones. A
+polynomial c0 + u slope(u) begins with its centre and c0; a centre that is searched for is one where c0 hardly has to
+be rounded.
 tests/project/test_vecmath.py compares with the header.
 """
 
@@ -47,7 +48,7 @@ def log_cosh_ratio(z: Any) -> Any:  # log(cosh a) / z, z = a^2
 def minimax(
     function: Callable[[Any], Any], weight: Callable[[Any], Any], low: Any, high: Any, count: int
 ) -> Any:
-    """The polynomial with the least largest |weight error|, lowest degree first, and that error (Remez)."""
+    """Return the polynomial whose largest |weight error| is the least, lowest degree first, and that error (Remez)."""
     half, middle, n = (high - low) / mpf(2), (high + low) / mpf(2), 100 * count
     grid = [middle - half * mp.cos(mp.pi * i / n) for i in range(n + 1)]
     values, weights = [function(u) for u in grid], [weight(u) for u in grid]
@@ -104,13 +105,13 @@ FITS = [
 
 
 def literal(x: Any, dtype: Any) -> str:
-    """As in the header: no zeros at the end."""
+    """Write a number as in the header, without zeros at its end."""
     digits, exponent = float(dtype(float(x))).hex().split("p")
     return f"{digits.rstrip('0').rstrip('.')}p{int(exponent)}"
 
 
 def easy_centre(function: Callable[[Any], Any], dtype: Any) -> Any:
-    """A number next to 1/2 where the function is all but a number of the dtype."""
+    """Return a number next to 1/2 where the function is very nearly a number of the dtype."""
 
     def candidates() -> Iterator[Any]:
         x = dtype(0.4999)
@@ -132,7 +133,7 @@ def slope(function: Callable[[Any], Any], centre: Any, u: Any) -> Any:
 
 
 def constants(fit: Fit, dtype: Any) -> tuple[list[list[str]], Any]:
-    """In the order of the header by chain; and the largest error, times the weight."""
+    """Return the constants by chain in the order of the header, and the largest error times the weight."""
     count, with_c0 = fit.counts[DTYPES.index(dtype)], fit.form == "c0 + u slope(u)"
     searched = fit.centre == "search"
     centre = easy_centre(fit.function, dtype) if searched else mpf(fit.centre)

@@ -63,7 +63,7 @@ def dense_scores(kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def changes(reference, evaluate, y, p, outputs):
-    """Where an output has another sign at half or twice an input."""
+    """Return where an output has another sign at half or twice an input."""
     near = [np.zeros(p.shape, bool) for _ in outputs]
     for fy, fp in ((2, 1), (0.5, 1), (1, 2), (1, 0.5)):
         if fy != 1 and (reference.labels == "binary" or (reference.labels == "unit" and y[0] * fy > 1)):
@@ -80,7 +80,7 @@ def changes(reference, evaluate, y, p, outputs):
 
 
 def dense(name: str) -> list[float]:
-    """The worst error of float32 against float64 for value, gradient and Hessian, where no terms cancel."""
+    """Return the largest errors of float32 against float64 in value, gradient and Hessian, where no terms cancel."""
     from references import LABELS, REFERENCES
 
     import fastloss as fl
@@ -111,7 +111,7 @@ def dense(name: str) -> list[float]:
 
 
 def worst_of(name: str) -> list[tuple[float, float]]:
-    """(error, error where terms cancel) of value, gradient and Hessian in float64, then in float32."""
+    """Return (error, error where terms cancel) of value, gradient and Hessian in float64, then in float32."""
     from accuracy import measure
 
     with np.errstate(all="ignore"):
@@ -132,7 +132,7 @@ def cell(error: float, cancelling: float) -> str:
 
 
 def row(name: str, level: str) -> str:
-    """Measured in a process of its own, with that SIMD level."""
+    """Return a row of the table, measured in a process of its own with that SIMD level."""
     code = f"import sys, json; sys.path.insert(0, {str(ROOT / 'tools')!r})\n"
     code += f"import measure_accuracy as m; print(json.dumps(m.worst_of({name!r})))"
     command, environment = [sys.executable, "-c", code], {**os.environ, "FASTLOSS_ISA": level}
@@ -162,7 +162,7 @@ def section(level: str, heading: str) -> str:
 
 
 def rows_section(heading: str) -> str:
-    """The losses of rows, at the level of this process."""
+    """Return the section on losses of rows, measured at the level of this process."""
     from row_accuracy import measure
     from row_references import ALL_ROW_REFERENCES
 

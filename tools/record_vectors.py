@@ -22,7 +22,7 @@ from fastloss import _core
 
 
 def differences(old: str, new: str) -> list[str]:
-    """The lines that differ, each under the case that it belongs to."""
+    """Return the lines that differ, each after the case that it belongs to."""
     found, case = [], ""
     for before, after in zip_longest(old.splitlines(), new.splitlines(), fillvalue="(nothing)"):
         if after and not after.startswith(("constants ", "sums ")) and not is_row(after):

@@ -1,0 +1,1 @@
+"""The benchmarks that asv runs: a module for each part of the package, and random inputs."""

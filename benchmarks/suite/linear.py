@@ -14,7 +14,7 @@ from .losses import DTYPES, ELEMENTS
 
 
 def rows(kind: str, dtype: str, columns: int) -> tuple[Any, Any]:
-    """Sparse rows have as many elements, spread over 50 times the columns."""
+    """Return X and y. Sparse rows have as many elements as dense ones, spread over 50 times the columns."""
     rng = np.random.default_rng(0)
     n = max(2, ELEMENTS // columns)
     if kind == "dense":

@@ -18,7 +18,7 @@ LARGE = 10_000_000
 SIZES = [100, 2048, ELEMENTS]
 DTYPES = ["float32", "float64"]
 METHODS = ["value", "grad", "value_and_grad", "grad_and_hess"]
-# One bound by memory, one by transcendental functions, and the one with the most parameters.
+# A loss that is bound by memory, one that is bound by transcendental functions, and the one with the most parameters.
 REPRESENTATIVE = ["squared_error", "logistic", "barron"]
 
 inputs = lru_cache(maxsize=1)(make_inputs)  # asv repeats the setup before every sample
@@ -61,7 +61,7 @@ class Method:
 
 
 class Bandwidth:
-    """The bytes per second that a loss reads which hardly computes."""
+    """The bytes per second that are read by a loss that hardly computes anything."""
 
     param_names = ("dtype", "threads")
     params = (DTYPES, [1, 2])

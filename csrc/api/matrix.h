@@ -18,11 +18,11 @@ typedef struct {
     ptrdiff_t ahead; /* of dense rows: bytes to those that come next, to be fetched; 0: none */
 } fl_matrix;
 
-/* scores = X coef + intercept. Behind coef there are zeros, and behind scores there is room, up to whole
- * groups of FL_LANES. */
+/* scores = X coef + intercept. coef is followed by zeros, and scores by memory that may be overwritten, up to
+ * whole groups of FL_LANES. */
 typedef void fl_forward_kernel(const fl_matrix *x, const void *coef, double intercept, void *scores);
-/* Adds X'g to sums, and behind these the sum of g; g is grad, or with `along` their product. There is room
- * for whole groups of FL_LANES sums. */
+/* Adds X'g to sums, and behind these the sum of g; g is grad, or with `along` their product. sums has memory
+ * for whole groups of FL_LANES. */
 typedef void fl_backward_kernel(const fl_matrix *x, const void *grad, const void *along, double *sums);
 
 /* Of one SIMD level and one dtype. */

@@ -1,4 +1,4 @@
-/* The weights that are not there, and the lanes that are not there. */
+/* What takes the place of weights that a call does not have, and of the lanes that fill up a last group. */
 #include "drivers/operands.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* What every driver asks of its operands, and does where kernels need whole groups of lanes. */
+/* What every driver asks about its operands, and how it fills up groups of lanes for the kernels. */
 #ifndef FL_OPERANDS_H
 #define FL_OPERANDS_H
 
@@ -27,8 +27,8 @@ static inline ptrdiff_t fl_clip(ptrdiff_t x, ptrdiff_t lo, ptrdiff_t hi)
 /* n, filled up to whole groups of lanes. */
 static inline ptrdiff_t fl_whole_groups(ptrdiff_t n) { return (n + FL_LANES - 1) / FL_LANES * FL_LANES; }
 
-/* n of the weights of a call that has none, n <= FL_MOST_ONES: ones, and behind them FL_LANES zeros for what
- * fills up a last group. So no kernel has a twin without weights. */
+/* The weights of n elements, n <= FL_MOST_ONES, for a call that has none: n ones, and behind them FL_LANES
+ * zeros for the lanes that fill up a last group. So no kernel needs a second version without weights. */
 enum { FL_MOST_ONES = 64 };
 const void *fl_ones(int real_bytes, ptrdiff_t n);
 

@@ -1,5 +1,5 @@
-/* Packing: elements of any dtype and layout to contiguous reals, and back; a case for each dtype, so that the
- * loop over a run of elements has none. */
+/* Packing: elements of any dtype and layout are copied to contiguous reals, and back. There is a case for
+ * each dtype, so that the loop over a run of elements has no branch. */
 #include "drivers/pack.h"
 
 #include <stdint.h>

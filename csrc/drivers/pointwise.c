@@ -13,7 +13,7 @@
 enum {
     /* A call of fewer blocks stays on its own thread. */
     FEW_BLOCKS = 8,
-    /* From this many bytes an array on, it comes from beyond the second level of cache. */
+    /* An array of so many bytes or more comes from beyond the second level of cache. */
     PREFETCH = 1 << 20,
     /* The inputs, the outputs and the weights. */
     MOST_OPERANDS = FL_MAX_INPUTS + FL_MAX_OUTPUTS + 1,
@@ -23,13 +23,13 @@ enum {
 
 /* Where operands are packed: a slot for each, in the order inputs, outputs, weights. */
 typedef struct {
-    char *memory; /* NULL: nothing is */
+    char *memory; /* NULL: nothing is packed */
     size_t bytes; /* of a slot */
 } slots;
 
 static char *slot_of(slots s, int i) { return s.memory ? s.memory + s.bytes * (size_t)i : NULL; }
 
-/* `n` of `whole` elements from `start` on, of which the others are filled up. */
+/* `n` elements from `start` on, filled up to `whole`. */
 typedef struct {
     ptrdiff_t start, n, whole;
 } piece;
@@ -89,7 +89,7 @@ static int run_piece(const fl_call *call, ptrdiff_t start, ptrdiff_t n, slots s,
 static int run_tail(const fl_call *call, ptrdiff_t start, ptrdiff_t n, double *sum)
 {
     enum { BYTES = FL_LANES * sizeof(double) };
-    _Alignas(64) char memory[MOST_OPERANDS * BYTES]; /* not cleared: few operands are there */
+    _Alignas(64) char memory[MOST_OPERANDS * BYTES]; /* not cleared, since most calls have few operands */
     return run_piece(call, start, n, (slots){ memory, BYTES }, sum);
 }
 
@@ -203,8 +203,8 @@ ptrdiff_t fl_first_violation(const fl_call *call)
     double sum;
 
     enter(call, 0, &workspace);
-    /* Who holds the reserve does not look for an interruption: a thread that waits for it may hold the GIL.
-     */
+    /* A call that holds the reserve does not ask whether to stop: a thread that waits for the reserve may
+     * hold the GIL, for which the question would wait. */
     for (ptrdiff_t block = 0; block < blocks && found < 0 &&
                               (workspace.shared || !fl_watch_interrupted(&watch, call->interrupted));
          block++)

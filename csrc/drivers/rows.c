@@ -12,9 +12,9 @@
 #include <string.h>
 
 enum {
-    /* Up to so many classes strips go across rows; with more of them, along rows. */
+    /* With so many classes or fewer, strips go across rows; with more, along rows. */
     FEW_CLASSES = 100,
-    /* Elements of a block, about, where classes are few; and of a tile where they are many: its last sweep
+    /* About the elements of a block where classes are few, and of a tile where they are many: its last sweep
      * should find them in the second level of cache. */
     BLOCK = 4096,
     TILE = 16384,

@@ -1,31 +1,33 @@
-/* Losses of the true class's probability p and of Q = sum p_k^2, the probability that two draws from the
- * row's softmax are of one class.
+/* Losses that depend on the true class's probability p and on Q = sum p_k^2, the probability that two draws
+ * from the row's softmax give the same class.
  *
- * By the score of class k the derivatives are p_k times a polynomial in p_k, of which no terms cancel that a
- * saturated row has left: p_k is at most 1/2, but for the top class's. That one's derivatives, like the true
- * class's, have formulas of their own, in what is left beside it. The last sweep computes the exponentials
- * again: their squares need more digits than would fit where the gradient goes. */
+ * The derivative by the score of class k is p_k times a polynomial in p_k. Its terms do not cancel where a
+ * row is saturated, because p_k is at most 1/2 for every class but the top one. The derivatives by the top
+ * class's score, like those by the true class's, have formulas of their own, in the probability of the other
+ * classes. The last sweep computes the exponentials again: their squares need more digits than would fit into
+ * the memory of the gradient. */
 #ifndef FL_COLLISION_H
 #define FL_COLLISION_H
 
 #include "kernels/softmax.h"
 
-/* What the sweeps find: the sum of the exponentials relative to the top, without that of the top, is
- * sums.rest; and the sum of their squares. Both are lifted. */
+/* What the sweeps find. `sums.rest` is the sum of the exponentials relative to the top score, without the top
+ * class's own; `squares` is the sum of their squares. Both are lifted. */
 typedef struct {
     row_sums sums;
     row_pairs squares;
 } collision_sums;
 
-/* All are lifted but `top`, `both`, `level` and `gap`. */
+/* All fields are lifted, except `top`, `both`, `level` and `gap`. */
 typedef struct {
-    pair p, q, others;     /* the true class's probability, 1 - p, and the sum of the others' p_k^2 */
-    pair top, miss, rest;  /* the same of the class of the top score */
-    pair both, level, gap; /* Q, Q / top^2, and the top score less the true class's */
+    pair p, q, others;     /* p, 1 - p, and the sum of p_k^2 over the classes other than the true one */
+    pair top, miss, rest;  /* the same three for the class with the top score */
+    pair both, level, gap; /* Q, Q / top^2, and the top score minus the true class's score */
 } collision;
 
-/* Value; the true and the top class's derivatives, lifted; those of another class are u (g0 + g1 u) and
- * u (h0 + ... + h3 u^3), u being its probability. */
+/* The value of a row's loss and its derivatives by the scores. Those by the true class's and by the top
+ * class's score are lifted. Those by another class's score are u (g0 + g1 u) and u (h0 + h1 u + h2 u^2 + h3
+ * u^3), where u is the probability of that class. */
 typedef struct {
     pair value, grad_mine, hess_mine, grad_top, hess_top, g0, g1, h0, h1, h2, h3;
 } collision_link;
@@ -33,7 +35,7 @@ typedef struct {
 typedef collision_link collision_function(collision z);
 
 typedef struct {
-    row_pairs share, g0, g1, h0, h1, h2, h3; /* share: the top class's probability */
+    row_pairs share, g0, g1, h0, h1, h2, h3; /* share is the top class's probability */
     real factor[FL_TILE_ROWS], unit[FL_TILE_ROWS];
     real grad_mine[FL_TILE_ROWS], grad_top[FL_TILE_ROWS], hess_mine[FL_TILE_ROWS], hess_top[FL_TILE_ROWS];
 } collision_factors;
@@ -98,7 +100,8 @@ static FL_INLINE void fl_collision_link(collision_function *f, const fl_tile *t,
             .level = level,
             .gap = fl_select(hit, fl_exact(R(0)), fl_sum(top, -mine)),
         });
-        const int steep = fl_fabs(wf) > R(1); /* lowered before the product, or after it */
+        /* a steep gradient is lowered before the product, else the product is lowered */
+        const int steep = fl_fabs(wf) > R(1);
         const real factor = steep ? fl_lowered(wf) : wf, unit = steep ? R(1) : fl_lowered(R(1));
         value[i] = w == R(0) ? R(0) : w * fl_rounded(k.value);
         FL_SET(out->share, i, share);
@@ -167,7 +170,8 @@ static FL_INLINE void fl_collision_strip(const fl_tile *t, int bends, ptrdiff_t 
         fl_flush(t, &hess);
 }
 
-/* Compiled once for all losses; copies for the two kinds of strips would gain too little. */
+/* These functions are compiled once for all losses. Separate copies for the two kinds of strips would gain
+ * too little. */
 #define DERIVATIVES(name, bends)                                                                \
     static __attribute__((noinline)) void FL_NAME(name)(const fl_tile *t, const row_sums *sums, \
                                                         const collision_factors *f)             \

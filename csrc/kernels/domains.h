@@ -1,4 +1,4 @@
-/* The domains of registry/domains.def as functions: whether an element lies outside. */
+/* The domains of registry/domains.def as functions that return whether an element lies outside. */
 #ifndef FL_DOMAINS_H
 #define FL_DOMAINS_H
 

@@ -1,21 +1,25 @@
-/* Softmax cross-entropy with labels other than one class: smoothed, or rows of probabilities; and z_loss.
+/* Softmax cross-entropy where the label of a row is not a single class: smoothed labels and rows of
+ * probabilities; and z_loss.
  *
- * The label of class k is (1 - smoothing) y_k + smoothing/K mass, mass = sum y_k, and y_k the given
- * probability times the class weight, or 1 for the true class. The derivatives are differences of these and
- * of probabilities, which therefore have some more digits than the result: where most of them cancel, the
- * difference is right to half a unit in the last place of p. */
+ * The label of class k is (1 - smoothing) y_k + smoothing/K mass, where y_k is the given probability times
+ * the class weight (or 1 for the true class of an index and 0 for the others), and mass = sum y_k. A
+ * derivative is the difference of a probability and a label, which are therefore computed with some more
+ * digits than the result has: where most of these cancel, the difference is right to half a unit in the last
+ * place of p. */
 #ifndef FL_LABELS_H
 #define FL_LABELS_H
 
 #include "kernels/softmax.h"
 
-/* Sums by lane: of y, of y (top - s) and of (top - s) / FL_MAX_CLASSES, which stays within the range. */
+/* Sums over the classes of each row: of y, of y (top - s), and of (top - s) / FL_MAX_CLASSES, whose sum stays
+ * within the range. */
 typedef struct {
     row_pairs mass, cost, spread;
 } label_sums;
 
-/* 1 / S lifted; 1 - p of the top; what p is multiplied by, and that / S lifted; the label's even part;
- * 2 z_loss mass. */
+/* inverse: 1 over the lifted S. miss: 1 - p of the top class. share: what p is multiplied by in the gradient.
+ * part: share over the lifted S. base: the part of the label that is the same for all classes. square: 2
+ * z_loss mass. */
 typedef struct {
     row_pairs inverse, miss, share, part, base;
     real square[FL_TILE_ROWS];
@@ -152,8 +156,9 @@ static FL_INLINE void fl_strip_label_derivatives(const fl_tile *t, int given, in
             const pair inverse = FL_AT(lane[0], l), miss = FL_AT(lane[1], l), share = FL_AT(lane[2], l);
             const pair due = fl_plus(fl_scale(FL_LABEL(here, l), keep), FL_AT(lane[3], l));
             const pair lifted = fl_lifted_exp(x[l], top[l]), e = fl_times(lifted, inverse);
-            const pair shared = fl_times(lifted, FL_AT(lane[4], l)); /* p times the share */
-            /* of the top p = 1 - miss: nothing may be lost of what share and label leave */
+            const pair shared = fl_times(lifted, FL_AT(lane[4], l)); /* p times share */
+            /* for the top class p = 1 - miss, and share - label is taken first, so that none of its digits
+             * are lost */
             const pair moved = fl_select(first, fl_negative(fl_times(share, miss)), shared);
             const pair rest = fl_select(first, fl_plus(share, fl_negative(due)), fl_negative(due));
             const real slope = factor[l] * fl_rounded(fl_plus(moved, rest));

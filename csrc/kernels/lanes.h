@@ -1,4 +1,5 @@
-/* Sums in sixteen lanes, whatever the vector width and dtype: so every level adds in the same order. */
+/* Sums in sixteen lanes, whatever the vector width and dtype, so that every SIMD level adds in the same
+ * order. */
 #ifndef FL_LANES_H
 #define FL_LANES_H
 
@@ -11,10 +12,11 @@ static FL_INLINE double fl_add_lanes(const double *x)
            (((x[1] + x[9]) + (x[5] + x[13])) + ((x[3] + x[11]) + (x[7] + x[15])));
 }
 
-/* A sum by lane. Doubles add up floats without a loss that counts; those of float64 have beside them what
- * each addition lost, or equal terms would lose alike: 17 ULP in a block of 0.1. */
+/* A sum in each lane. For float32 the sums are doubles, whose rounding does not matter. For float64, `low`
+ * holds what each addition has lost; without it equal terms would all lose alike: 17 ULP in a block of 0.1.
+ */
 typedef struct {
-    double sum[FL_LANES], low[FL_LANES]; /* low: float64 alone */
+    double sum[FL_LANES], low[FL_LANES]; /* low is used for float64 alone */
 } lane_sums;
 
 static FL_INLINE void fl_lane_add(lane_sums *s, int l, pair x)

@@ -6,8 +6,9 @@
 
 enum {
     FL_DOT_LANES =
-        64 / sizeof(real), /* lanes of a dot product: at every level, so that all add in one order */
-    FL_TOGETHER = 4,       /* rows that share the loads of coefficients and of sums */
+        64 /
+        sizeof(real), /* lanes of a dot product, the same at every SIMD level, so that all add in one order */
+    FL_TOGETHER = 4,  /* rows that share the loads of coefficients and of sums */
 };
 
 static FL_INLINE void fl_fold(int half, real *lanes)
@@ -85,7 +86,7 @@ static FL_INLINE void fl_add_rows(int rows, const real *const *x, const real *g,
 {
     ptrdiff_t j = 0;
     for (; j + FL_DOT_LANES <= columns; j += FL_DOT_LANES) {
-        /* Of the next block, one row in FL_TOGETHER is fetched: memory is kept busy, and this loop never
+        /* One row in FL_TOGETHER of the next block is fetched, which keeps memory busy, and this loop never
          * waits for it. */
         __builtin_prefetch((const char *)(x[0] + j) + ahead, 0, 2);
         fl_add_columns(rows, x, g, j, FL_DOT_LANES, sums);

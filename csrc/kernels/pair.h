@@ -1,17 +1,17 @@
-/* Arithmetic on unevaluated sums hi + lo: some twice the working precision, so that a formula of many steps
- * is rounded once, at its end. Where hi is not finite, lo is not either, and counts for nothing.
+/* Arithmetic on unevaluated sums hi + lo, which have about twice the working precision, so that a formula of
+ * many steps is rounded once, at its end. Where hi is not finite, lo is not either, and is ignored.
  *
- * Dekker (1971), Knuth, and Joldes, Muller & Popescu (2017). The results of fl_plus, fl_times and fl_quotient
- * are right to a few units in the last place of lo. */
+ * The algorithms are those of Dekker (1971), Knuth, and Joldes, Muller & Popescu (2017). The results of
+ * fl_plus, fl_times and fl_quotient are right to a few units in the last place of lo. */
 #ifndef FL_PAIR_H
 #define FL_PAIR_H
 
 #include "kernels/real.h"
 
-/* Below this x, terms in x^2 are lost in rounding beside 1. */
+/* For x below this, terms in x^2 are lost to rounding when they are added to 1. */
 #define FL_TINY (R(1) / (real)((bits)1 << (FL_MANTISSA + 2)))
 
-/* As wide as vgh, for the same reason. */
+/* `unused` makes it as wide as vgh, for the reason given there. */
 typedef struct {
     real hi, lo, unused[3];
 } pair;
@@ -56,8 +56,8 @@ static FL_INLINE pair fl_times(pair a, pair b)
     return fl_pair(p.hi, fl_fma(a.hi, b.lo, fl_fma(a.lo, b.hi, p.lo)));
 }
 
-/* a b as one number, for the last step of a formula: without an exact product, which costs 17 operations
- * where there is no fused multiply-add. */
+/* The product a b as one number, for the last step of a formula. It needs no exact product, which costs 17
+ * operations where there is no fused multiply-add. */
 static FL_INLINE real fl_times_rounded(pair a, pair b)
 {
     const real low = fl_fma(a.hi, b.lo, a.lo * b.hi);
@@ -70,7 +70,7 @@ static FL_INLINE pair fl_scale(real w, pair a)
     return fl_pair(p.hi, fl_fma(w, a.lo, p.lo));
 }
 
-/* 1 + a, for a finite a; normalised, as most of it may cancel. */
+/* 1 + a for a finite a. The result is normalised, since most of it may cancel. */
 static FL_INLINE pair fl_one_plus(pair a)
 {
     const pair s = fl_sum(R(1), a.hi);
@@ -84,7 +84,7 @@ static FL_INLINE pair fl_one_plus_unit(pair a)
     return fl_pair(s.hi, s.lo + a.lo);
 }
 
-/* n - q d, where q is n/d but for some roundings. */
+/* n - q d, where q is n/d up to some rounding errors. */
 static FL_INLINE real fl_remainder(pair n, real q, pair d)
 {
 #if FL_HAS_FMA
@@ -99,10 +99,10 @@ static FL_INLINE real fl_remainder(pair n, real q, pair d)
 static FL_INLINE pair fl_quotient(pair n, pair d)
 {
     const real q = n.hi / d.hi, lo = fl_remainder(n, q, d) / d.hi;
-    return fl_pair(q, fl_fabs(lo) < FL_INF ? lo : R(0)); /* inf in n, d or q */
+    return fl_pair(q, fl_fabs(lo) < FL_INF ? lo : R(0)); /* lo is not finite where n, d or q is infinite */
 }
 
-/* n/d for a d that is not far from 1: one division instead of two. */
+/* n/d for a d that is not far from 1, with one division instead of two. */
 static FL_INLINE pair fl_ratio(pair n, pair d)
 {
     const real inverse = R(1) / d.hi, q = n.hi * inverse;

@@ -10,9 +10,10 @@
 typedef vgh loss_function(real y, real p, params c);
 typedef int domain_function(real y, real p, params c);
 
-/* THE pointwise loop. Every pass of every loss is this function with `loss`, `violated` and `outputs` known
- * at compile time; the compiler drops what a pass does not use. An element of weight 0 is absent: 0 even
- * where the loss is inf or NaN or the domain violated. No `restrict`: an output may be one of the inputs. */
+/* The only pointwise loop: every pass of every loss is this function with `loss`, `violated` and `outputs`
+ * known at compile time, and the compiler drops what a pass does not use. An element of weight 0 is absent:
+ * its results are 0 even where the loss is inf or NaN or the domain is violated. There is no `restrict`,
+ * since an output may be one of the inputs. */
 static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated, int outputs,
                                   const fl_block *block)
 {
@@ -27,7 +28,8 @@ static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated
     int bad[FL_LANES] = { 0 };
 
     for (ptrdiff_t i = 0; i < n; i += FL_LANES, w += weight_step) {
-        if (ahead) /* over the ends of pages, where the hardware stops: up to 1.3 times as fast from memory */
+        if (ahead) /* prefetches across the ends of pages, where the hardware stops: up to 1.3 times as fast
+                      from memory */
             for (int line = 0; line < FL_LANES * (int)sizeof(real); line += 64) {
                 __builtin_prefetch((const char *)(y + i) + ahead + line);
                 __builtin_prefetch((const char *)(p + i) + ahead + line);

@@ -86,7 +86,7 @@ static FL_INLINE real fl_fma(real a, real b, real c)
 #endif
 }
 
-/* The rounding error of the product p = a * b, exactly (Dekker 1971 where there is no FMA). */
+/* The exact rounding error of the product p = a * b, by Dekker's algorithm (1971) where there is no FMA. */
 static FL_INLINE real fl_product_error(real a, real b, real p)
 {
 #if FL_HAS_FMA
@@ -101,14 +101,15 @@ static FL_INLINE real fl_product_error(real a, real b, real p)
 #endif
 }
 
-/* The rounding error of the sum s = a + b, exactly (Knuth). */
+/* The exact rounding error of the sum s = a + b, by Knuth's algorithm. */
 static FL_INLINE real fl_sum_error(real a, real b, real s)
 {
     const real v = s - a;
     return (a - (s - v)) + (b - v);
 }
 
-/* a * b + c, rounded but once (nearly, where there is no FMA): for a last step that may not cost 1 ULP. */
+/* a * b + c with a single rounding (nearly so where there is no FMA), for a last step that may not cost 1
+ * ULP. */
 static FL_INLINE real fl_muladd(real a, real b, real c)
 {
 #if FL_HAS_FMA
@@ -141,8 +142,8 @@ static FL_INLINE real fl_clip(real x, real lo, real hi) { return fl_at_most(fl_a
 /* -1, 0 or 1 */
 static FL_INLINE real fl_sign(real x) { return x > R(0) ? R(1) : x < R(0) ? R(-1) : x; }
 
-/* yes ? a : b for a condition on the loss's constants alone: the mask leaves the loop, and no branch
- * comes into it (a `?:` would tempt GCC to clone the loop, and then to leave the clones scalar). */
+/* yes ? a : b for a condition on the loss's constants alone. The mask is computed before the loop, and the
+ * loop has no branch (a `?:` would tempt GCC to clone the loop, and then to leave the clones scalar). */
 static FL_INLINE real fl_choose(int yes, real a, real b)
 {
     const bits mask = (bits)0 - (bits)yes;

@@ -1,31 +1,33 @@
-/* Losses of rows that are sums over the classes, each term a function of its label, its score and the true
- * class's score: value and derivatives in one sweep. */
+/* Losses of rows that are sums over the classes. Each term is a function of the class's label, its score and
+ * the true class's score; one sweep computes value and derivatives. */
 #ifndef FL_ROWSUM_H
 #define FL_ROWSUM_H
 
 #include "kernels/softmax.h"
 
-/* y is the label of the class, 0 or 1 for indices; `mine` the true class's score. */
+/* y is the label of the class, 0 or 1 where labels are class indices; `mine` is the true class's score. */
 typedef vgh row_term(real y, real x, real mine, params c);
 typedef int row_domain(real y, real x, params c);
 
-/* Which terms there are, and what they say of the labels. */
+/* The kinds of sums: which classes have a term, and what labels and scores are. */
 enum {
-    FL_ALL_CLASSES,   /* a term of each class */
-    FL_OTHER_CLASSES, /* a term of each but the true one, divided by the number of classes; the true class's
-                         derivative is minus the sum of theirs */
-    FL_DISTRIBUTIONS, /* of each class; rows of labels and scores add up to 1 */
-    FL_TRUE_CLASS,    /* the same where the true class is known: a label of 0 costs nothing */
+    FL_ALL_CLASSES,   /* every class has a term */
+    FL_OTHER_CLASSES, /* every class but the true one has a term; the sum is divided by the number of classes,
+                         and the true class's derivative is minus the sum of the others' */
+    FL_DISTRIBUTIONS, /* every class has a term; labels and scores of a row each add up to 1 */
+    FL_TRUE_CLASS, /* the same for class indices: a label of 0 costs nothing, so that the true class alone has
+                      a term */
 };
 
 #define FL_FAR_FROM_ONE R(0.05)
 
-/* A strip while it is swept. */
+/* A strip while it is being swept. */
 typedef struct {
     strip scores, labels, grad, hess, live; /* live: 1 where there is a class */
     real mine[FL_LANES], where[FL_LANES], factor[FL_LANES], ones[FL_LANES];
     int bad[FL_LANES];
-    lane_sums total, pull, bend, score, label; /* of the terms, their derivatives, and the distributions */
+    lane_sums total, pull, bend, score, label; /* the sums of the terms, of their first and second
+                                                  derivatives, of the scores and of the labels */
 } term_strip;
 
 static FL_INLINE void fl_clear(lane_sums *s)
@@ -98,7 +100,7 @@ static FL_INLINE int fl_end(const fl_tile *t, int kind, ptrdiff_t i, term_strip 
                             (known ? 0 : fl_fabs(label.hi[row] - R(1)) > FL_FAR_FROM_ONE);
             any |= off & (weight[row] != R(0)) & (row < t->rows);
             if (known && score.hi[row] != score.hi[row] && weight[row] != R(0))
-                value[row] = score.hi[row]; /* a NaN of another class */
+                value[row] = score.hi[row]; /* the score of another class is NaN */
         }
     }
     if (!(others || known) || !t->grad.data)
@@ -123,7 +125,7 @@ FL_SWEEP(fl_begin_strip, fl_begin(&of_kind, kind, i, scale, s), int kind, ptrdif
 FL_SWEEP(fl_end_strip, *violated |= fl_end(&of_kind, kind, i, s), int kind, ptrdiff_t i, term_strip *s,
          int *violated)
 
-/* The one term of a row. In a strip along a row, every lane computes it, and the first one counts. */
+/* The only term of a row. In a strip along a row every lane computes it, and the first lane's counts. */
 static FL_INLINE void fl_true_term(row_term *f, int derivatives, const fl_tile *t, params c, term_strip *s)
 {
 #pragma omp simd
@@ -146,11 +148,12 @@ static FL_INLINE void fl_strip_true_class(row_term *f, row_domain *violated, int
     FL_NAME(fl_begin_strip)(t, FL_TRUE_CLASS, i, scale, &s);
     FL_EACH_GROUP(t)
     {
-        const real *x = FL_GROUP(s.scores); /* what fills up the last group is 0 */
+        const real *x = FL_GROUP(s.scores); /* the lanes that fill up the last group hold 0 */
         real *to = derivatives ? FL_GROUP(s.grad) : NULL, *h = derivatives > 1 ? FL_GROUP(s.hess) : NULL;
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
-            const real zero = s.factor[l] == R(0) ? R(0) : x[l] - x[l]; /* or NaN */
+            /* or NaN where the score is not finite */
+            const real zero = s.factor[l] == R(0) ? R(0) : x[l] - x[l];
             s.bad[l] |= violated(R(0), x[l], c);
             if (across)
                 few[l] += x[l];
@@ -233,7 +236,7 @@ static FL_INLINE int fl_sum_kind(row_term *f, row_domain *violated, int kind, co
     return any;
 }
 
-/* `labels`: what y_true may be, from the registry. */
+/* `labels` is what y_true may be, as the registry says. */
 static FL_INLINE int fl_sum_rows(row_term *f, row_domain *violated, int kind, int labels, const fl_tile *t)
 {
     if (kind == FL_DISTRIBUTIONS && labels != FL_LABELS_rows && !t->labels.data)

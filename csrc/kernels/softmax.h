@@ -1,40 +1,41 @@
-/* THE kernels of losses of each row's softmax. A loss is one function of the true class's probability; the
- * sweeps over the classes are the same for all losses.
+/* The kernels of losses that depend on the softmax of each row. A loss is one function of the true class's
+ * probability; the sweeps over the classes are the same for all losses.
  *
- * The largest score, `top`, is left out of the sum of exponentials, S = 1 + rest: nothing cancels in 1 - p
- * where p is close to 1. Exponentials are multiplied by 2^FL_LIFT, or lifted, so that none is subnormal. */
+ * The exponentials are relative to the largest score, `top`, and their sum is S = 1 + rest: the top class,
+ * whose exponential is 1, is left out of `rest`, so that nothing cancels in 1 - p where p is close to 1.
+ * Exponentials are lifted, which means multiplied by 2^FL_LIFT, so that none is subnormal. */
 #ifndef FL_SOFTMAX_H
 #define FL_SOFTMAX_H
 
 #include "kernels/strips.h"
 #include "kernels/vecmath.h"
 
-/* The true class: its cost -log p, p and q = 1 - p. */
+/* What a loss is computed from: the true class's cost -log p, its probability p, and q = 1 - p. */
 typedef struct {
     pair cost, p, q;
 } true_class;
 
-/* A loss f(cost): its value, its first derivative, and q times its second derivative, which by itself may be
- * infinite where q is 0. */
+/* A loss as a function of the cost: its value, its first derivative, and q times its second derivative, which
+ * by itself may be infinite where q is 0. */
 typedef struct {
     pair value, slope, bend;
 } link;
 
 typedef link link_function(true_class z, params c);
 
-/* What the sweeps find. */
+/* What the sweeps find for each row. */
 typedef struct {
     real top[FL_TILE_ROWS], mine[FL_TILE_ROWS]; /* the largest score, and the true class's */
-    int32_t best[FL_TILE_ROWS];                 /* the first class that has the top; -1: none */
-    int32_t hit[FL_TILE_ROWS];                  /* the true class is that one */
-    row_pairs own;  /* the true class's exponential, lifted; any if it is the top */
-    row_pairs rest; /* the sum of the other classes' than the top's */
-    row_pairs back; /* in strips along rows: the factor from the exponentials in `grad` to e^(s - top) */
+    int32_t best[FL_TILE_ROWS];                 /* the first class that has the top score; -1: none */
+    int32_t hit[FL_TILE_ROWS];                  /* whether the true class is that one */
+    row_pairs own;  /* the true class's exponential, lifted; undefined where it is the top class */
+    row_pairs rest; /* the sum of the exponentials of all classes but the top one, lifted */
+    row_pairs back; /* in strips along rows: the factor that makes e^(s - top) of what is in `grad` */
 } row_sums;
 
 /* ---- the first sweep: the largest score ---------------------------------------------------------- */
 
-/* `rivals`: the true class is left out. NaN then counts as the largest score, as there is no sum of
+/* With `rivals` the true class is left out, and NaN counts as the largest score, since there is no sum of
  * exponentials that would become NaN. */
 #define FL_HIGHER(score, top, rivals) (((score) > (top)) | ((rivals) & ((score) != (score))))
 
@@ -73,8 +74,8 @@ static FL_INLINE void fl_find_across(const fl_tile *t, int rivals, ptrdiff_t i, 
 
 #define FL_AHEAD (4096 / (ptrdiff_t)sizeof(real))
 
-/* Several groups have lanes of their own, in turn: a lane would wait longer for its last comparison than a
- * group takes. */
+/* The groups take turns with FL_TURNS sets of largest scores. With one set, a lane would wait longer for its
+ * last comparison than a group takes. */
 enum { FL_TURNS = 8 };
 
 static FL_INLINE void fl_find_along(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
@@ -145,9 +146,9 @@ static FL_INLINE pair fl_lifted_exp(real s, real top)
     return fl_exp_minus_parts(down, fl_sum_error(top, -s, down)).lifted;
 }
 
-/* Of a strip that is a row, exponentials are relative to the power of two next to e^top: s - top would take
- * six operations more, as it has to be known in two parts. From FL_FAR_TOP on it is exact, for every score
- * whose exponential is not 0 (Sterbenz), and the scores are taken relative to the top. */
+/* In a strip along a row, exponentials are relative to the power of two next to e^top: s - top would have to
+ * be known in two parts, which takes six operations more. Where |top| is FL_FAR_TOP or more, s - top is exact
+ * for every score whose exponential is not 0 (Sterbenz), and exponentials are relative to e^top. */
 #define FL_FAR_TOP (R(2) * FL_EXP_ZERO)
 
 typedef struct {
@@ -170,7 +171,7 @@ static FL_INLINE pair fl_relative_exp(real s, origin o)
     return fl_exp_minus_lifted(fl_exp_reduced(x), o.lift, x < o.floor);
 }
 
-/* What makes relative exponentials those of s - top. */
+/* The factor that turns relative exponentials into e^(s - top). */
 static FL_INLINE pair fl_from_origin(real top)
 {
     const real x = fl_is_near(top) ? top : R(0), k = fl_exponent(x);
@@ -180,9 +181,9 @@ static FL_INLINE pair fl_from_origin(real top)
     return fl_pair(m.hi, fl_fma(-r_lo, m.hi, m.lo));
 }
 
-/* Adds up the exponentials, without that of the top, and if `store` leaves them in `grad`, rounded. The sum
- * is of the rounded ones, too, unless it is to be `fine`, which takes a tenth longer: cross-entropy is within
- * 2 ULP without. */
+/* Adds up the exponentials of all classes but the top one and, with `store`, writes them to `grad`, rounded.
+ * Without `fine` the sum, too, is that of the rounded ones, which is enough for cross-entropy to be within 2
+ * ULP; `fine` takes a tenth longer. */
 static FL_INLINE void fl_exponentials(const fl_tile *t, int store, int fine, ptrdiff_t i, row_sums *sums)
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
@@ -209,7 +210,8 @@ static FL_INLINE void fl_exponentials(const fl_tile *t, int store, int fine, ptr
         real *to = store ? FL_GROUP(out) : NULL;
         if (store)
             fl_prefetch(t, &out, g, FL_AHEAD);
-        fl_prefetch(t, &s, g, t->scores.strip); /* the next row, whose first sweep would wait for memory */
+        /* the next row, whose first sweep would wait for memory */
+        fl_prefetch(t, &s, g, t->scores.strip);
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
             const origin o = { .centre = centre[l], .floor = floor[l], .lift = lift[l] };
@@ -233,7 +235,7 @@ static FL_INLINE void fl_exponentials(const fl_tile *t, int store, int fine, ptr
     fl_lane_total(t, i, &rest, &sums->rest);
 }
 
-/* Results for the rows that fill up the last strip, which no sweep over strips along rows sets. */
+/* Sets the results of the rows that fill up the last strip, which sweeps along rows do not set. */
 static FL_INLINE void fl_fill_up(const fl_tile *t, row_sums *sums)
 {
     for (ptrdiff_t row = t->rows; row < fl_padded(t); row++) {
@@ -245,7 +247,7 @@ static FL_INLINE void fl_fill_up(const fl_tile *t, row_sums *sums)
     }
 }
 
-/* Both sweeps, strip by strip while it is in cache. */
+/* Does both sweeps of a strip while it is in cache, then those of the next. */
 static FL_INLINE void fl_sweep(const fl_tile *t, int store, int fine, row_sums *sums)
 {
     fl_fill_up(t, sums);
@@ -276,17 +278,17 @@ static FL_INLINE void fl_sweep(const fl_tile *t, int store, int fine, row_sums *
 
 static FL_INLINE pair fl_pair_lowered(pair a) { return fl_pair(fl_lowered(a.hi), fl_lowered(a.lo)); }
 
-/* The factors of the last sweep, by row: exponentials e have the derivatives (e first) unit and
- * (e second) second_unit (bend e + slope) down. Small bend and slope are lifted, and `down` is what they come
- * down by. */
+/* The factors of the last sweep for each row: a class with the exponential e has the derivatives (e first)
+ * unit and (e second) second_unit (bend e + slope) down. Where bend and slope are small they are lifted, and
+ * `down` takes the lift away. */
 typedef struct {
     row_pairs first, second, slope, bend;
     real unit[FL_TILE_ROWS], second_unit[FL_TILE_ROWS], down[FL_TILE_ROWS];
     real grad_mine[FL_TILE_ROWS], grad_top[FL_TILE_ROWS], hess_mine[FL_TILE_ROWS], hess_top[FL_TILE_ROWS];
 } factors;
 
-/* From what the sweeps found to the loss's value and to the factors. There is no value beside the Hessian,
- * where it is hardly ever wanted: it costs a logarithm. */
+/* Computes the loss's value and the factors from what the sweeps have found. Together with the Hessian it
+ * computes no value, which costs a logarithm and is hardly ever wanted there. */
 static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *t, const row_sums *s,
                               params c, real scale, factors *out)
 {
@@ -310,7 +312,8 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
         if (derivatives) {
             const pair grad = fl_times(fl_scale(wf, k.slope), p_top),
                        factor = derivatives > 1 ? fl_scale(wf, p_top) : grad;
-            const int steep = fl_fabs(grad.hi) > R(1); /* lowered before the product, or after it */
+            /* a steep gradient is lowered before the product, else the product is lowered */
+            const int steep = fl_fabs(grad.hi) > R(1);
             const pair first = fl_select(steep, fl_pair_lowered(grad), grad);
             FL_SET(out->first, i, first);
             out->unit[i] = steep ? R(1) : fl_lowered(R(1));
@@ -319,7 +322,7 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
             if (derivatives > 1) {
                 const int second_steep = fl_fabs(factor.hi) > R(1);
                 const pair second = fl_select(second_steep, fl_pair_lowered(factor), factor);
-                const int straight = FL_IS_ZERO(k.bend.hi); /* cross-entropy: one division less */
+                const int straight = FL_IS_ZERO(k.bend.hi); /* saves cross-entropy a division */
                 const pair share = straight ? none : fl_select(others.hi == R(0), none, fl_inverse(others));
                 const pair q_top = fl_times(rest, inverse);
                 const int flat = fl_fabs(k.slope.hi) < R(1), slight = fl_fabs(k.bend.hi) < R(1);
@@ -346,8 +349,8 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
 
 /* ---- the last sweep: derivatives ------------------------------------------------------------------ */
 
-/* Replaces the exponentials in `grad` by derivatives. Those of the top class, and then of the true class,
- * which may be the top, have formulas of their own. */
+/* Replaces the exponentials in `grad` by derivatives. The top class, and then the true class, which may be
+ * the same, have formulas of their own. */
 static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine, ptrdiff_t i,
                                            const row_sums *sums, const factors *f)
 {
@@ -391,7 +394,7 @@ static FL_INLINE void fl_strip_derivatives(const fl_tile *t, int bends, int fine
             if (bends) {
                 const pair share = fl_scale(e, FL_AT(lane.second, l)), slopes = FL_AT(lane.slope, l);
                 const pair bend = fl_scale(e, FL_AT(lane.bend, l));
-                /* of cross-entropy, which is not fine, this is 1 - p */
+                /* for cross-entropy, which is not `fine`, this is 1 - p */
                 const pair near = fl_fast_sum(slopes.hi, bend.hi), rest = fl_pair(near.hi, near.lo + bend.lo);
                 const pair turn = fine ? fl_plus(slopes, bend) : rest;
                 const real second = fl_times_rounded(share, turn) * lane.second_unit[l] * lane.down[l];
@@ -444,13 +447,14 @@ static __attribute__((noinline)) void FL_NAME(fl_lse)(const fl_tile *t, const ro
     }
 }
 
-/* Counts what is correct, sets lse, and returns the sum of the values where these are wanted. */
+/* Counts the rows whose top class is the true one, sets lse, and returns the sum of the values where these
+ * are wanted. */
 static FL_INLINE double fl_finish_rows(const fl_tile *t, const row_sums *sums)
 {
     const real *weight = t->weight;
     int correct = 0;
     for (ptrdiff_t row = 0; row < t->rows; row++)
-        correct += sums->hit[row] & (weight[row] != R(0)) & (sums->rest.hi[row] < FL_INF); /* not NaN */
+        correct += sums->hit[row] & (weight[row] != R(0)) & (sums->rest.hi[row] < FL_INF); /* no NaN */
     *t->correct = correct;
     if (t->lse)
         FL_NAME(fl_lse)(t, sums);

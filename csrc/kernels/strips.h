@@ -35,8 +35,8 @@ static FL_INLINE ptrdiff_t fl_row(const fl_tile *t, ptrdiff_t strip, int l)
     return t->across ? strip * FL_LANES + l : strip;
 }
 
-/* The groups in which the lanes of a strip meet the classes of its rows; -1: never. In `real`, exact for 2^24
- * groups. */
+/* For each lane of a strip, the number of the group in which it holds the given class of its row, or -1 where
+ * it holds that class in no group. As `real`, the numbers are exact up to 2^24 groups. */
 static FL_INLINE void fl_groups_of(const fl_tile *t, const int32_t *classes, ptrdiff_t strip, real *groups)
 {
 #pragma omp simd
@@ -46,7 +46,7 @@ static FL_INLINE void fl_groups_of(const fl_tile *t, const int32_t *classes, ptr
         groups[classes[strip] % FL_LANES] = (real)(classes[strip] / FL_LANES);
 }
 
-/* Of numbers by row, those of the lanes of a strip. */
+/* Copies to each lane of a strip the number of its row. */
 static FL_INLINE void fl_lanes_of(const fl_tile *t, const real *numbers, ptrdiff_t strip, real *lanes)
 {
 #pragma omp simd
@@ -61,11 +61,12 @@ static FL_INLINE real *fl_cell(const fl_tile *t, fl_rows m, ptrdiff_t row, ptrdi
                      : data + row * m.strip + k;
 }
 
-/* A strip of a matrix while it is swept. In a strip along a row, a last group that is not full is copied to
- * `tail`, and the group of a class that is to be left out to `patch`; these are swept in their place. */
+/* A strip of a matrix while it is being swept. In a strip along a row, a last group that is not full is
+ * copied to `tail`, and the group of a class that is to be left out is copied to `patch`; the sweep reads
+ * these in their place. */
 typedef struct {
     real *data;
-    ptrdiff_t group, n;             /* n: lanes of the last group that are classes, FL_LANES if it is full */
+    ptrdiff_t group, n;             /* n is the number of classes in the last group, FL_LANES if it is full */
     ptrdiff_t short_group, patched; /* -1: none */
     real tail[FL_LANES], patch[FL_LANES];
 } strip;
@@ -95,7 +96,8 @@ static FL_INLINE strip fl_strip(const fl_tile *t, fl_rows m, ptrdiff_t i, real f
     return s;
 }
 
-/* 1 where a strip has a class. `ones` is of any full group: all are alike. */
+/* A strip of numbers that are 1 where the given strip has a class. All full groups are alike, so that they
+ * share `ones`. */
 static FL_INLINE strip fl_alive(const strip *s, real *ones)
 {
     strip live = { .data = ones, .n = s->n, .short_group = s->short_group, .patched = -1 };
@@ -107,7 +109,7 @@ static FL_INLINE strip fl_alive(const strip *s, real *ones)
     return live;
 }
 
-/* In a strip along a row: the sweep finds `x` in the place of class k. */
+/* Makes the sweep of a strip along a row find `x` in the place of class k. */
 static FL_INLINE void fl_patch(strip *s, int32_t k, real x)
 {
     const ptrdiff_t g = k / FL_LANES;
@@ -131,8 +133,8 @@ static FL_INLINE real *fl_group(strip *s, ptrdiff_t g)
     return group;
 }
 
-/* Fetches what a sweep along a row reads `ahead` elements later: the hardware does not go on over the ends of
- * pages. */
+/* Fetches what a sweep along a row reads `ahead` elements later, since the hardware's own prefetching stops
+ * at the end of a page. */
 static FL_INLINE void fl_prefetch(const fl_tile *t, const strip *s, ptrdiff_t g, ptrdiff_t ahead)
 {
     const real *at = s->data + g * FL_LANES + ahead;
@@ -150,7 +152,7 @@ static FL_INLINE void fl_flush(const fl_tile *t, const strip *s)
             s->data[t->classes - s->n + l] = s->tail[l];
 }
 
-/* From sums by lane to sums by row. */
+/* Turns the sums of the lanes into sums of the rows. */
 static FL_INLINE void fl_lane_total(const fl_tile *t, ptrdiff_t i, lane_sums *s, row_pairs *out)
 {
     for (int width = FL_LANES / 2; width && !t->across; width /= 2)
@@ -177,14 +179,14 @@ static FL_INLINE void fl_lane_total(const fl_tile *t, ptrdiff_t i, lane_sums *s,
     }
 }
 
-/* The rows of the tile, and those that fill up its last strip across rows. */
+/* The number of rows, including those that fill up the last strip across rows. */
 static FL_INLINE ptrdiff_t fl_padded(const fl_tile *t)
 {
     return (t->rows + FL_LANES - 1) / FL_LANES * FL_LANES;
 }
 
-/* The sweeps are compiled once for all losses, and apart for the two kinds of strips: `body` sees a copy
- * `of_kind` of the tile, of which the compiler knows the kind. */
+/* Defines a sweep that is compiled once for all losses, and separately for the two kinds of strips: `body`
+ * uses `of_kind`, a copy of the tile whose kind the compiler knows. */
 #define FL_SWEEP(name, body, ...)                                                      \
     static __attribute__((noinline)) void FL_NAME(name)(const fl_tile *t, __VA_ARGS__) \
     {                                                                                  \

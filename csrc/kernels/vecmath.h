@@ -1,6 +1,6 @@
 /* Branch-free elementary functions that the compiler vectorises.
  *
- * Largest errors in units of the last place: of all 2^32 float32 (`tests/c/run vecmath`).
+ * Largest errors in units of the last place, over all 2^32 float32 (`tests/c/run vecmath`):
  *
  *   exp, e^-a       0.82
  *   expm1           0.93
@@ -9,7 +9,7 @@
  *   log1p           0.69
  *   log1p on [0, 1] 0.95
  *
- * In float64, of adversarial and random arguments (tests/project/test_vecmath.py), none was above 1.
+ * In float64 no error was above 1, for adversarial and random arguments (tests/project/test_vecmath.py).
  */
 #ifndef FL_VECMATH_H
 #define FL_VECMATH_H
@@ -47,7 +47,7 @@
 #define FL_LN2_HI 0x1.63p-1f
 #define FL_LN2_LO -0x1.bd0106p-13f
 #define FL_UP 48
-#define FL_EXP_LIMIT 194.0f /* beyond: 0 or inf, also times any finite factor */
+#define FL_EXP_LIMIT 194.0f /* beyond it e^x is 0 or inf, also times any finite factor */
 #define FL_DEEP 64.0f
 #define FL_FAR 155
 #define FL_FIRST 64
@@ -130,13 +130,13 @@
 
 #define FL_TWO_TO(n) fl_from_bits((bits)(FL_BIAS + (n)) << FL_MANTISSA)
 
-/* e^r - 1 - r, and that less r^2/2. */
+/* e^r - 1 - r, and the same minus r^2/2. */
 static FL_INLINE real fl_exp_rest(real r) { return r * r * fl_fma(r, FL_EXP_TAIL(r), R(0.5)); }
 static FL_INLINE real fl_cubic_rest(real r) { return r * r * r * FL_EXP_TAIL(r); }
 
 /* e^x = (1 + r + r_lo + q) * s1 * s1 * s2 with x = k ln 2 + r + r_lo. q is small against 1 + r, so that
- * adding it last makes one rounding of it all; r_lo only counts for e^x - 1. 2^k comes as s1 s1 s2, as it may
- * be beyond the range where a factor brings the result back. */
+ * adding it last makes one rounding of all; r_lo matters for e^x - 1 alone. 2^k is split into s1 s1 s2, since
+ * it may be beyond the range where a factor brings the result back into it. */
 typedef struct {
     real r, r_lo, q, s1, s2, x;
 } exp_parts;
@@ -170,7 +170,7 @@ static FL_INLINE pair fl_exp_of(exp_parts e)
     return fl_pair((m.hi * s) * e.s2, (m.lo * s) * e.s2);
 }
 
-/* In one number: rounded before the factor 2^k, which may leave the range. */
+/* e^x as one number, rounded before it is multiplied by 2^k, since the product may leave the range. */
 static FL_INLINE real fl_exp_rounded(exp_parts e)
 {
     return (fl_mantissa(e.r, e.q).hi * (e.s1 * e.s1)) * e.s2;
@@ -179,7 +179,7 @@ static FL_INLINE real fl_exp_rounded(exp_parts e)
 static FL_INLINE pair fl_expm1_of(exp_parts e)
 {
     const real s = e.s1 * e.s1 * e.s2, top = s - R(1), step = s * e.r, hi = top + step;
-    /* s r^2/2 is rounded in the sum only: with s q this is 0.99 ULP */
+    /* s r^2/2 is rounded in the sum alone; with s q in its place the error would be 0.99 ULP */
     const real small = (step - (hi - top)) + fl_fma(s, fl_fma(e.r, e.r_lo, e.r_lo), (s - top) - R(1));
     const pair less = fl_fast_sum(hi, fl_muladd(R(0.5) * step, e.r, fl_fma(s, fl_cubic_rest(e.r), small)));
     return fl_select(e.x > R(40), fl_exp_of(e), less);
@@ -188,7 +188,8 @@ static FL_INLINE pair fl_expm1_of(exp_parts e)
 static FL_INLINE real fl_exp(real x) { return fl_exp_rounded(fl_exp_parts(fl_exact(x))); }
 static FL_INLINE real fl_expm1(real x) { return fl_rounded(fl_expm1_of(fl_exp_parts(fl_exact(x)))); }
 
-/* e^-a for a >= 0 (less a small a_lo) is mantissa * 2^k, with r and q as above and magic = k + FL_MAGIC. */
+/* e^-(a + a_lo), for a >= 0 and a tiny a_lo, is mantissa * 2^k, with r and q as above and magic = k +
+ * FL_MAGIC. */
 typedef struct {
     real r, q, magic, unused[2];
 } exp_minus_reduced;
@@ -200,7 +201,7 @@ static FL_INLINE exp_minus_reduced fl_exp_minus_reduced(real a, real a_lo)
     return (exp_minus_reduced){ .r = r, .q = fl_exp_rest(r), .magic = magic };
 }
 
-/* The k of e^x = mantissa * 2^k, and the same as above of e^x, for any x. */
+/* The same for e^x = mantissa * 2^k with any x: first k alone, then all parts. */
 static FL_INLINE real fl_exponent(real x) { return fl_fma(x, FL_LOG2E, FL_MAGIC) - FL_MAGIC; }
 
 static FL_INLINE exp_minus_reduced fl_exp_reduced(real x)
@@ -210,7 +211,7 @@ static FL_INLINE exp_minus_reduced fl_exp_reduced(real x)
     return (exp_minus_reduced){ .r = r, .q = fl_exp_rest(r), .magic = magic };
 }
 
-/* 2^lift e^-a, or 0 where a is above some limit. */
+/* 2^lift e^-a, or 0 where `zero` says that a is above the caller's limit. */
 static FL_INLINE pair fl_exp_minus_lifted(exp_minus_reduced e, real lift, int zero)
 {
     const real scale = fl_from_bits(fl_to_bits(e.magic + (lift + R(FL_BIAS))) << FL_MANTISSA);
@@ -242,10 +243,10 @@ static FL_INLINE exp_minus fl_exp_minus_parts(real a, real a_lo)
                         .minus_one = fl_select(zero, fl_exact(R(-1)), less) };
 }
 
-/* e^-a that is to be multiplied by a factor of any size. Where it is very small, or `deep`, t is 2^FL_FAR
- * e^-a, and the product has to be multiplied by 2^-FL_FAR in two steps. The first is applied to the factor,
- * which stays normal where the product is not 0, so that nothing overflows; the second to the product. A deep
- * e^-a is lost in rounding beside 1. */
+/* e^-a, to be multiplied by a factor of any size. Where it is very small, or `deep`, t is 2^FL_FAR e^-a, and
+ * the product has to be multiplied by 2^-FL_FAR in two steps. The first is applied to the factor, which stays
+ * normal where the product is not 0, so that nothing overflows; the second is applied to the product. A deep
+ * e^-a is lost to rounding when it is added to 1. */
 typedef struct {
     pair t; /* e^-a, or lifted where it is deep */
     real first, second;
@@ -262,10 +263,10 @@ static FL_INLINE tail fl_tail(real a)
                    .deep = deep };
 }
 
-/* w e^x without overflow or underflow of e^x before w is applied. 0 for w = 0 and 0 for x far below 0,
- * whatever the other is. w is first taken away from both ends of the range: then the product with the
- * mantissa is exact, and overflows only where the result does, as does that with one more factor of ordinary
- * size. */
+/* w e^x, in which e^x neither overflows nor underflows before w is applied. It is 0 for w = 0 and for x far
+ * below 0, whatever the other is. w is first moved away from both ends of the range: then the product with
+ * the mantissa is exact and overflows only where the result does, and so does that product times one more
+ * factor of ordinary size. */
 static FL_INLINE real fl_times_exp_up(real w, exp_parts e)
 {
     return e.s1 * fl_choose(fl_fabs(w) < R(1024), FL_TWO_TO(FL_UP), FL_TWO_TO(-FL_MANTISSA));
@@ -276,7 +277,7 @@ static FL_INLINE pair fl_times_exp_down(pair inside, real w, exp_parts e)
     const real down = e.s2 * fl_choose(fl_fabs(w) < R(1024), FL_TWO_TO(-FL_UP), FL_TWO_TO(FL_MANTISSA));
     /* lo is made small first: below the normal range both parts are rounded to the same unit */
     const real hi = fl_rounded(inside), lo = inside.lo - (hi - inside.hi);
-    const int zero = e.x <= -FL_EXP_LIMIT; /* also of an infinite w */
+    const int zero = e.x <= -FL_EXP_LIMIT; /* also for an infinite w */
     return fl_pair(zero ? R(0) : hi * e.s1 * down, zero ? R(0) : lo * e.s1 * down);
 }
 
@@ -325,9 +326,9 @@ static FL_INLINE pair fl_log_sum(real a, real b) { return fl_log_of(fl_sum(a, b)
 
 static FL_INLINE real fl_log1p(real x) { return fl_log_sum(R(1), x).hi; }
 
-/* log1p(t) for 0 <= t <= 1, t_lo tiny, as the pair 3/4 t + rest with rest = t (1/4 - t/2 + t poly(t)). So
- * split, rest is at most t/4 and each of its roundings at most an eighth of an ULP of the result. No
- * division, which costs as much as twenty products. */
+/* log1p(t + t_lo) for 0 <= t <= 1 and a tiny t_lo, as the pair 3/4 t + rest with rest = t (1/4 - t/2 + t
+ * poly(t)). With this split, rest is at most t/4 and each of its rounding errors at most an eighth of an ULP
+ * of the result. There is no division, which costs as much as twenty products. */
 static FL_INLINE pair fl_log1p_unit(real t, real t_lo)
 {
     const real u = t - FL_LOG1P_UNIT_CENTRE,
@@ -337,14 +338,14 @@ static FL_INLINE pair fl_log1p_unit(real t, real t_lo)
     return fl_pair(most, fl_muladd(t, fl_muladd(t, poly, fl_fma(t, R(-0.5), R(0.25))), lost + t_lo));
 }
 
-/* The same for 0 <= t <= e^-2, where half as many terms do. */
+/* The same for 0 <= t <= e^-2, where half as many terms are enough. */
 static FL_INLINE pair fl_log1p_small(real t, real t_lo)
 {
     return fl_pair(t, fl_fma(t * t, FL_LOG1P_SMALL_POLY(t - R(0.0625)), t_lo));
 }
 
-/* log(cosh a), 0 <= a <= 1. Below a = 2^-50 in float32 and 2^-480 in float64 the error of a^2 is lost under
- * the subnormal range: up to 1.5 ULP, without FMA 1.8. */
+/* log(cosh a), 0 <= a <= 1. Below a = 2^-50 in float32 and 2^-480 in float64 the error of a^2 is below the
+ * subnormal range and is lost, which costs up to 1.5 ULP, without FMA 1.8. */
 static FL_INLINE real fl_log_cosh_unit(pair square)
 {
     const real u = square.hi - FL_LOG_COSH_CENTRE, step = u * FL_LOG_COSH_SLOPE(u);
@@ -352,7 +353,7 @@ static FL_INLINE real fl_log_cosh_unit(pair square)
     return fl_muladd(square.hi, FL_LOG_COSH_AT_CENTRE, rest);
 }
 
-/* log1p on [0, 1] to twice the precision, for what is to be multiplied by more than a few. */
+/* log1p on [0, 1] with twice the working precision, for results that are multiplied by large factors. */
 static FL_INLINE pair fl_log1p_pair(pair t)
 {
     const real u = t.hi - FL_LOG1P_CENTRE, slope = FL_LOG1P_SLOPE(u);

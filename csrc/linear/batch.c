@@ -1,3 +1,5 @@
+/* How the gradient of a batch is computed: its rows are cut into blocks that stay in cache and into tasks for
+ * the team of threads, and the tasks' sums are added as a tree. */
 #include "linear/batch.h"
 #include "drivers/pack.h"
 #include "linear/importance.h"
@@ -6,20 +8,21 @@
 #include <string.h>
 
 enum {
-    BLOCK_BYTES = 1 << 15, /* of a block's rows, and of a task's at least, about: they stay in cache */
+    /* about the bytes of a block's rows, which stay in cache, and the fewest of a task's */
+    BLOCK_BYTES = 1 << 15,
     FEWEST_ROWS = 4,
     MOST_ROWS = FL_BLOCK,
-    TASK_ROWS = FL_LANES, /* at least */
-    FEW_TASKS = 8,        /* that are cut however many sums they need together */
+    TASK_ROWS = FL_LANES, /* the fewest rows of a task */
+    FEW_TASKS = 8,        /* so many tasks are cut whatever memory their sums need */
     MOST_SUMS = 1 << 18,
-    LONG_ENOUGH = 4, /* rows that lie together are not copied */
+    LONG_ENOUGH = 4, /* so many rows that lie one behind the other are not copied */
 };
 
 /* ---- where rows lie ---------------------------------------------------------------------------- */
 
 static ptrdiff_t row_at(const fl_batches *b, ptrdiff_t i) { return fl_row_at(b->call, i); }
 
-/* How many of the rows [i, end) of the order lie one behind the other. */
+/* How many rows lie one behind the other, from the i-th of the order on and before the end-th. */
 static ptrdiff_t stretch(const fl_batches *b, ptrdiff_t i, ptrdiff_t end)
 {
     ptrdiff_t n = end - i;
@@ -50,7 +53,7 @@ static void gather(const fl_steps_call *call, const void *from, ptrdiff_t start,
  * these are short, dense rows are copied, and the whole block is one part. The order alone decides on the
  * parts, and so on the order of the additions. */
 typedef struct {
-    ptrdiff_t start, n, next; /* next: the place in the order of the rows that come after these */
+    ptrdiff_t start, n, next; /* next is the place in the order of the rows that come after these */
     int together, copied;
 } block;
 

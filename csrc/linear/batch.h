@@ -22,7 +22,7 @@ typedef struct {
     size_t vector_bytes; /* of a vector with one number for each row of a block, and whole groups of lanes */
     fl_arena arena;      /* the sums; the workspaces of the workers have vectors and a copy of a block */
     double *sums;        /* of each task the gradient, `stride` numbers apart */
-    double *spare;       /* as much room, for the caller */
+    double *spare;       /* memory of the same size, for the caller */
     struct {
         _Alignas(64) atomic_uint found; /* counts the sums that are ready to be added here, of all batches */
     } nodes[FL_MOST_BATCH_TASKS];
@@ -37,7 +37,7 @@ typedef struct {
     size_t vector_bytes;
 } fl_row_vectors;
 
-/* In call->working: from the coefficients of one score to those of the next. */
+/* The distance in call->working from the coefficients of one score to those of the next. */
 static inline ptrdiff_t fl_working_stride(const fl_linear_call *model)
 {
     return fl_whole_groups(model->columns);

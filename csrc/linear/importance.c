@@ -1,10 +1,13 @@
+/* The score after an importance-aware step, found by integrating the differential equation that the score
+ * follows. */
 #include "linear/importance.h"
 #include "drivers/operands.h"
 
 #include <math.h>
 
-/* The integral from the current score to another, by two rules whose difference tells the error: that of
- * Gauss and Kronrod with 15 points on [0, 1], and on every other one of these that of Gauss with 7. */
+/* The integral from the current score to another is computed by two rules, whose difference tells the error:
+ * that of Gauss and Kronrod with 15 points on [0, 1], and that of Gauss with 7, which are every other one of
+ * these points. */
 enum { POINTS = 15, END = POINTS, MOST_PARTS = 1000 };
 static const double abscissas[POINTS] = {
     0.0042723144395936941, 0.025446043828620757, 0.067567788320115452, 0.12923440720030277,

@@ -1,3 +1,5 @@
+/* How a batch of sparse rows is copied, and how its losses and its gradient, in the columns of these rows
+ * alone, are computed. */
 #include "linear/sparse_batch.h"
 
 #include <string.h>
@@ -5,11 +7,12 @@
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 enum {
-    LANES = 4, /* sums side by side: an addition to one need not wait for the last to another */
-    AHEAD = 8, /* rows by which fetching is ahead of reading */
+    LANES = 4, /* sums side by side: an addition to one need not wait for the last addition to another */
+    AHEAD = 8, /* so many rows ahead of the one that is read are fetched */
 };
 
-/* An int32 or int64, whose size the compiler knows where this is inlined; as it does that of reals. */
+/* Reads an index, int32 or int64. The compiler knows its size where this is inlined, as it knows that of
+ * reals. */
 static ALWAYS_INLINE ptrdiff_t index_at(int size, const void *x, ptrdiff_t i)
 {
     return size == 4 ? (ptrdiff_t)((const int32_t *)x)[i] : (ptrdiff_t)((const int64_t *)x)[i];
@@ -93,8 +96,8 @@ ptrdiff_t fl_most_elements(const fl_steps_call *call, ptrdiff_t most_rows)
 
 /* ---- rows -------------------------------------------------------------------------------------- */
 
-/* Rows lie anywhere in memory. So where a row that comes later begins is fetched, and of one that comes soon
- * its elements. */
+/* Rows lie anywhere in memory. So of a row that is read later the place where it begins is fetched, and of
+ * one that is read soon its elements. */
 static ALWAYS_INLINE void fetch(const fl_steps_call *call, int real, int index, ptrdiff_t i)
 {
     const fl_linear_call *model = &call->model;
@@ -250,7 +253,7 @@ static void add_rows(const fl_sparse_batch *b, const double *g, double *sums)
     const int32_t *columns = b->columns;
     const double *x = b->elements;
     for (ptrdiff_t i = 0, start = 0; i < b->n; start = b->ends[i++]) {
-        const ptrdiff_t end = g[i] != 0 ? start + b->counts[i] : start; /* infinity times 0 would be NaN */
+        const ptrdiff_t end = g[i] != 0 ? start + b->counts[i] : start; /* an infinity times 0 would be NaN */
         for (ptrdiff_t k = start; k < end; k++)
             sums[columns[k]] += g[i] * x[k];
     }

@@ -18,8 +18,8 @@
 enum {
     TASK_ROWS = 256,   /* of a task, about, whose steps one thread takes */
     HOGWILD_ROWS = 32, /* the same with hogwild */
-    /* Elements that a row is taken to have where it is decided whether steps are lazy. Not the elements that
-       there are: a stream would decide otherwise for every block of rows. */
+    /* The number of elements that a row is taken to have when it is decided whether steps are lazy. With the
+     * actual number, a stream would decide anew for every block of rows. */
     ROW_ELEMENTS = 16,
 };
 #define SMALLEST_SCALE 0x1p-20 /* below it all columns are brought up to date, and the scale is 1 again */

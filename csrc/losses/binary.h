@@ -5,8 +5,8 @@
 #include "kernels/vecmath.h"
 #include "losses/regression.h"
 
-/* What logistic formulas are made of: t = e^-|s| where it is added to 1 (0 where it is deep), log1p(t), and t
- * in the form in which it can be multiplied (fl_tail). */
+/* The parts of the logistic formulas: t = e^-|s| as it is added to 1 (0 where it is deep), log1p(t), and t in
+ * the form in which it can be multiplied (fl_tail). */
 typedef struct {
     pair t, log1p;
     tail far;
@@ -112,10 +112,10 @@ static FL_INLINE vgh exponential(real y, real s, params c)
     return (vgh){ .value = both, .grad = fl_rounded(fl_plus(up, fl_negative(down))), .hess = both };
 }
 
-/* c.a = gamma, c.b and c.c = the weights of positives and negatives. q^gamma softplus(-m), where
- * p = sigma(m), q = sigma(-m) and q^gamma = e^(-gamma softplus(m)). Lin et al. (2017). The power comes last:
- * where it is not 0, gamma is small on the right side and gamma t on the wrong one. What is lifted there,
- * both steps on the right side and the second on the wrong one are left for the end. */
+/* c.a = gamma, c.b and c.c = the weights of positives and negatives. q^gamma softplus(-m), where p =
+ * sigma(m), q = sigma(-m) and q^gamma = e^(-gamma softplus(m)). Lin et al. (2017). The power is multiplied
+ * last: where it is not 0, gamma is small on the right side (m > 0), and gamma t on the wrong one. Both steps
+ * that undo the lift of t are left for the end on the right side, and the second step on the wrong one. */
 static FL_INLINE vgh focal(real y, real s, params c)
 {
     const real label = fl_margin_label(y), m = label * s, g = c.a;

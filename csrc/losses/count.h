@@ -26,8 +26,8 @@ static FL_INLINE vgh gamma(real y, real s, params c)
                   .hess = fl_rounded(e) };
 }
 
-/* first - second; where both overflow, an infinity with the sign of `winner` (NaN if that is one, as for
- * infinite inputs: the sign of a NaN differs between x86 and ARM). */
+/* first - second; where both overflow, an infinity with the sign of `winner`, or `winner` itself if it is
+ * NaN, as for infinite inputs (the sign of a NaN that is computed differs between x86 and ARM). */
 static FL_INLINE real fl_difference(real y, real s, pair first, pair second, real winner)
 {
     const real d = fl_rounded(fl_plus(first, fl_negative(second)));
@@ -35,10 +35,10 @@ static FL_INLINE real fl_difference(real y, real s, pair first, pair second, rea
     return undefined ? winner == winner ? fl_copysign(FL_INF, winner) : winner : d;
 }
 
-/* c.a = power q. e^((2-q)s)/(2-q) - y e^((1-q)s)/(1-q); Joergensen (1987). 1 - q and 2 - q are pairs, as s
- * multiplies their rounding in the exponents. The first term's limit at q = 2 is s, the second's at q = 1 is
- * y s. `up` and `back` are the two exponentials over the larger of them; where both terms of the value
- * overflow and do not add, 1 - q and 2 - q have the same sign. */
+/* c.a = power q. e^((2-q)s)/(2-q) - y e^((1-q)s)/(1-q); Joergensen (1987). 1 - q and 2 - q are pairs, since s
+ * multiplies their rounding errors in the exponents. The first term's limit at q = 2 is s, the second term's
+ * at q = 1 is y s. `up` and `back` are the two exponentials divided by the larger of them; where both terms
+ * of the value overflow and do not add, 1 - q and 2 - q have the same sign. */
 static FL_INLINE vgh tweedie(real y, real s, params c)
 {
     const pair one = fl_exact(R(1)), k1 = fl_sum(R(1), -c.a), k2 = fl_sum(R(2), -c.a);
@@ -82,12 +82,13 @@ static FL_INLINE vgh negative_binomial(real y, real s, params c)
     const pair base = fl_plus(fl_select(positive, k, one), fl_select(positive, t, fl_scale(c.a, t)));
     const pair miss =
         fl_select(positive, fl_plus(one, fl_negative(fl_scale(y, t))), fl_plus(t, fl_negative(y1)));
-    /* 1 + k y, or that and e^s over and times k: neither overflows */
+    /* 1 + k y; where k >= 1 it is divided by k, and e^s is multiplied by k, so that neither overflows */
     const int less = c.a < R(1);
     const pair rest = fl_choose_pair(less, fl_product(c.a, y), y1);
     const pair weight = fl_plus(fl_choose_pair(less, one, fl_quotient(one, k)), rest);
     const pair first = fl_quotient(weight, base), second = fl_quotient(fl_choose_pair(less, one, k), base);
-    /* t may be subnormal: all factors first, unless they leave the range */
+    /* t may be subnormal, so that the other factors are multiplied first, unless their product leaves the
+     * range */
     const pair steep = fl_times(first, second),
                early = fl_times(fl_times_exp_of(first, parts), fl_exact(fl_at_most(second.hi, FL_MAX)));
     return (vgh){ .value = fl_difference(y, s, fl_select(ke.hi < FL_TINY, small, fl_quotient(l, k)),

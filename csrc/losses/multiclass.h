@@ -6,7 +6,7 @@
  *   collision                   a function of that and of the sum of the squares of all probabilities
  *   all_classes, distributions  a sum of terms over the classes
  *   other_classes               a mean over the classes, without a term of the true one
- *   rivals                      of the largest score of the other classes */
+ *   rivals                      a function of the largest score of the other classes */
 #ifndef FL_MULTICLASS_H
 #define FL_MULTICLASS_H
 
@@ -20,8 +20,8 @@ static FL_INLINE link softmax_cross_entropy(true_class z, params c)
     return (link){ .value = z.cost, .slope = fl_exact(R(1)) };
 }
 
-/* c.a = gamma. q^gamma cost, q^gamma = e^(gamma log q). Lin et al. (2017). Its derivatives have cost / q,
- * which is between 1 and cost + 1. */
+/* c.a = gamma. q^gamma cost, with q^gamma = e^(gamma log q). Lin et al. (2017). The derivatives contain cost
+ * / q, which is between 1 and cost + 1. */
 static FL_INLINE link softmax_focal(true_class z, params c)
 {
     const pair one = fl_exact(R(1)), g = fl_exact(c.a);
@@ -93,14 +93,15 @@ static FL_INLINE link squared_log(true_class z, params c)
                    .bend = fl_scale(R(2), z.q) };
 }
 
-/* p V lifted, of lifted p and V: of a small factor nothing is lost below the normal range. */
+/* p V, lifted, from lifted p and V. The smaller factor stays lifted, so that it loses no digits below the
+ * normal range. */
 static FL_INLINE pair fl_lifted_product(pair p, pair v)
 {
     return fl_select(v.hi < p.hi, fl_times(fl_pair_lowered(p), v), fl_times(p, fl_pair_lowered(v)));
 }
 
-/* sum_k (p_k - y_k)^2 = q^2 + sum of the others' p_k^2 = V. By s_t it is -2 p V and 2 p V (2p - q), else 2 u
- * (u + p - Q). */
+/* sum_k (p_k - y_k)^2 = q^2 + sum of the others' p_k^2 = V. The derivatives by s_t are -2 p V and 2 p V (2p -
+ * q); the gradient by another score is 2 u (u + p - Q), where u is its class's probability. */
 static FL_INLINE collision_link expectation_l2(collision z)
 {
     const pair p = fl_pair_lowered(z.p), q = fl_pair_lowered(z.q), away = fl_pair_lowered(z.miss);
@@ -126,7 +127,8 @@ static FL_INLINE collision_link expectation_l2(collision z)
                              .h3 = fl_exact(R(0)) };
 }
 
-/* -p / D, D = q + Q. With V as above, by s_t it is -p (1 + p) V / D^2, else u p (1 - Q + 2u) / D^2. */
+/* -p / D with D = q + Q. With V as above, the gradient by s_t is -p (1 + p) V / D^2, and by another score u p
+ * (1 - Q + 2u) / D^2. */
 static FL_INLINE collision_link tanimoto(collision z)
 {
     const pair one = fl_exact(R(1)), p = fl_pair_lowered(z.p), q = fl_pair_lowered(z.q);
@@ -138,7 +140,7 @@ static FL_INLINE collision_link tanimoto(collision z)
     const pair bend = fl_plus(fl_times(q, fl_plus(one, fl_scale(R(2), p))),
                               fl_scale(R(-2), fl_times(fl_times(p, more), turn)));
     const pair apart = fl_pair_lowered(fl_plus(fl_times(z.miss, fl_plus(one, z.top)), fl_negative(z.rest)));
-    const pair lack = fl_plus(p, fl_scale(R(-2), z.both)); /* and apart = 1 - Q */
+    const pair lack = fl_plus(p, fl_scale(R(-2), z.both)); /* apart is 1 - Q */
     const pair linear = fl_plus(fl_plus(fl_exact(R(2)), fl_scale(R(4), z.both)),
                                 fl_scale(R(-2), fl_times(inverse, fl_times(apart, lack))));
     const pair quadratic = fl_plus(fl_exact(R(-8)), fl_scale(R(-4), fl_times(inverse, fl_plus(apart, lack))));
@@ -158,7 +160,7 @@ static FL_INLINE collision_link tanimoto(collision z)
                              .h3 = fl_times(pull, cubic) };
 }
 
-/* -log(p / sqrt(Q)). Half of the cross-entropy of the scores' doubles, whose softmax is u^2 / Q. */
+/* -log(p / sqrt(Q)). It is half the cross-entropy of the doubled scores, whose softmax is u^2 / Q. */
 static FL_INLINE collision_link cauchy_schwarz(collision z)
 {
     const pair inverse = fl_inverse(z.both), lead = fl_inverse(z.level), twice = fl_scale(R(2), inverse);
@@ -189,8 +191,8 @@ static FL_INLINE vgh one_hot_l2(real y, real s, real mine, params c)
     return fl_squared_residual(s - y);
 }
 
-/* The score s, which is to be above 1/2, of the true class, and -s of the others. Of a y of NaN it is NaN,
- * which the comparison alone would take for 0. */
+/* The margin, which should be above 1/2: the score s of the true class, and -s of the others. It is NaN where
+ * y is NaN, which the comparison alone would take for 0. */
 static FL_INLINE real fl_one_hot_margin(real y, real s) { return (y > R(0.5) ? s : -s) + (y - y); }
 
 static FL_INLINE real fl_one_hot_gap(real y, real s)
@@ -242,7 +244,7 @@ static FL_INLINE vgh multi_margin(real y, real s, real mine, params c)
 static FL_INLINE vgh cross_entropy(real y, real p, real mine, params c)
 {
     const int none = y == R(0);
-    const real zero = p - p; /* or NaN */
+    const real zero = p - p; /* NaN where p is not finite */
     const pair slope = fl_quotient(fl_product(c.a, y), fl_exact(p));
     (void)mine;
     return (vgh){ .value =
@@ -265,7 +267,7 @@ static FL_INLINE pair fl_log_ratio(real y, real p)
 static FL_INLINE vgh kl_divergence(real y, real p, real mine, params c)
 {
     const int none = y == R(0);
-    const real zero = p - p; /* or NaN */
+    const real zero = p - p; /* NaN where p is not finite */
     const pair ratio = fl_quotient(fl_exact(y), fl_exact(p));
     (void)mine, (void)c;
     return (vgh){ .value = fl_choose(none, zero, fl_rounded(fl_scale(y, fl_log_ratio(y, p)))),
@@ -281,7 +283,7 @@ static FL_INLINE vgh js_divergence(real y, real p, real mine, params c)
     const pair sum = fl_sum(y, p), t = fl_quotient(fl_sum(y, -p), sum), square = fl_times(t, t);
     const pair log_ratio = fl_log_ratio(y, p);
     const pair inner = fl_log_of(fl_one_plus(fl_negative(square)));
-    const int far = fl_fabs(log_ratio.hi) > R(80); /* and 1 - t^2 may be subnormal */
+    const int far = fl_fabs(log_ratio.hi) > R(80); /* then 1 - t^2 may be subnormal */
     const pair both = fl_scale(R(0.25), fl_times(sum, fl_plus(fl_times(t, log_ratio), inner)));
     const pair share = fl_quotient(fl_exact(R(2) * p), sum);
     const real half_log_2 = R(0.34657359027997265471), alone = half_log_2 * (y + p);

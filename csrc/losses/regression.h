@@ -1,5 +1,5 @@
-/* Regression losses. r = y_pred - y_true, as a pair where a rounded r would cost the result more than 2 ULP.
- */
+/* Regression losses, which are functions of r = y_pred - y_true. r is a pair where a rounded r would cost the
+ * result more than 2 ULP. */
 #ifndef FL_REGRESSION_H
 #define FL_REGRESSION_H
 
@@ -92,8 +92,8 @@ static FL_INLINE vgh pseudo_huber(real y, real p, params c)
                   .hess = fl_rounded(fl_times(fl_times(inverse, inverse), inverse)) };
 }
 
-/* log(cosh r): up to |r| = 1 a polynomial times r^2, beyond |r| - log 2 + log1p(e^-2|r|). tanh and sech come
- * from e^-2|r| and that minus 1, so that nothing cancels on either side. */
+/* log(cosh r). Up to |r| = 1 it is a polynomial times r^2, beyond that |r| - log 2 + log1p(e^-2|r|). tanh and
+ * sech are computed from e^-2|r| and e^-2|r| - 1, so that nothing cancels on either side. */
 static FL_INLINE vgh log_cosh(real y, real p, params c)
 {
     const pair r = fl_sum(p, -y),
@@ -151,9 +151,9 @@ static FL_INLINE vgh squared_epsilon_insensitive(real y, real p, params c)
     return (vgh){ .value = d * d, .grad = R(2) * fl_copysign(d, p - y), .hess = gap >= R(0) ? R(2) : R(0) };
 }
 
-/* d = log1p(p) - log1p(y) is the log of the quotient q = (1 + p) / (1 + y); near 1 that of 1 + w with
- * w = (p - y) / (1 + y), which keeps all of a small d. In q both sides are brought into the middle of the
- * range first, by 2^-64 (`over` says how often). */
+/* d = log1p(p) - log1p(y) is the logarithm of q = (1 + p) / (1 + y). Where q is near 1 it is log(1 + w) with
+ * w = (p - y) / (1 + y), which keeps all digits of a small d. Before the division, a large 1 + p or 1 + y is
+ * brought into the middle of the range by 2^-64; `over` is the exponent that q has lost by that. */
 static FL_INLINE pair fl_middle(pair a)
 {
     const real k = a.hi > R(0x1p60) ? R(0x1p-64) : R(1);
@@ -191,7 +191,8 @@ static FL_INLINE vgh fair(real y, real p, params c)
     const pair w = fl_inverse(fl_one_plus(u.m));
     const pair x = fl_quotient(u.size, fl_exact(c.a));
     const pair log1p = fl_log_of(fl_plus(fl_exact(R(1)), fl_pair(fl_at_most(x.hi, FL_MAX), x.lo)));
-    const pair less = fl_scale(-c.a, log1p); /* finite, so that inf - less is inf */
+    /* clipped to finite numbers, so that an infinite |r| gives inf */
+    const pair less = fl_scale(-c.a, log1p);
     const pair far = fl_scale(c.a, fl_plus(u.size, fl_pair(fl_at_least(less.hi, -FL_MAX), less.lo)));
     const pair near = fl_times(fl_scale(-FL_LOG1P_POLY(u.m.hi), u.size), u.size);
     return (vgh){ .value = fl_rounded(fl_select(u.far, far, near)),
@@ -199,8 +200,8 @@ static FL_INLINE vgh fair(real y, real p, params c)
                   .hess = fl_rounded(fl_times(fl_one_or(u.far, fl_times(u.m, u.m)), fl_times(w, w))) };
 }
 
-/* c.a = c. c^2/2 log1p(x^2): up to x = 1 r^2 times a polynomial; beyond 2^40 2 log x, as x^2 or even x might
- * overflow. */
+/* c.a = c. c^2/2 log1p(x^2). Up to x = 1 it is r^2 times a polynomial; beyond x = 2^40 the logarithm is 2 log
+ * x, since x^2 or even x might overflow. */
 static FL_INLINE vgh cauchy(real y, real p, params c)
 {
     const scaled u = fl_scaled(y, p, c.a);
@@ -208,7 +209,8 @@ static FL_INLINE vgh cauchy(real y, real p, params c)
     const real z = m2.hi, h = R(0.5) * z * FL_LOG1P_POLY(z);
     const int huge = x.hi > R(0x1p40);
     const pair square = fl_plus(fl_exact(R(1)), fl_times(x, x));
-    const real root = fl_sqrt(u.size.hi) / fl_sqrt(fl_at_least(c.a, FL_MIN_NORMAL)); /* below, c^2 is 0 */
+    /* for a smaller c, c^2 is 0 */
+    const real root = fl_sqrt(u.size.hi) / fl_sqrt(fl_at_least(c.a, FL_MIN_NORMAL));
     const pair log = fl_log_of(fl_select(huge, fl_exact(root), square));
     const pair half = fl_pair((huge ? R(2) : R(0.5)) * log.hi, (huge ? R(2) : R(0.5)) * log.lo);
     const pair far = fl_scale(c.a, fl_scale(c.a, half));
@@ -226,7 +228,8 @@ static FL_INLINE vgh welsch(real y, real p, params c)
 {
     const pair r = fl_sum(p, -y), x = fl_quotient(r, fl_exact(c.a)), x2 = fl_times(x, x);
     const exp_parts parts = fl_exp_parts(fl_negative(x2));
-    const pair near = fl_times(fl_scale(R(0.5) - R(0.25) * x2.hi, r), r); /* to rounding; x^2 may underflow */
+    /* right to rounding, also where x^2 underflows */
+    const pair near = fl_times(fl_scale(R(0.5) - R(0.25) * x2.hi, r), r);
     const pair far = fl_scale(c.a, fl_scale(R(-0.5) * c.a, fl_expm1_of(parts)));
     const pair curve = fl_plus(fl_exact(R(1)), fl_pair(R(-2) * x2.hi, R(-2) * x2.lo));
     return (vgh){ .value = fl_rounded(fl_select(x2.hi < FL_TINY, near, far)),
@@ -256,7 +259,7 @@ static FL_INLINE vgh tukey_biweight(real y, real p, params c)
     const scaled u = fl_scaled(y, p, c.a);
     const pair one = fl_exact(R(1)), half = fl_exact(R(0.5)), six = fl_exact(R(6));
     const pair z = fl_times(u.m, u.m), gap = fl_times(fl_one_plus(fl_negative(u.m)), fl_one_plus(u.m));
-    const int outside = u.far | (gap.hi < R(0)); /* the rounded |r| may be c where r is beyond */
+    const int outside = u.far | (gap.hi < R(0)); /* the rounded |r| may be c where r is beyond c */
     const pair inner = fl_plus(half, fl_negative(fl_ratio(z, six)));
     const pair height = fl_plus(half, fl_negative(fl_times(z, inner))); /* (3 - 3z + z^2) / 6 */
     const pair inside = fl_times(u.size, fl_times(u.size, height));
@@ -300,13 +303,14 @@ static FL_INLINE vgh barron(real y, real p, params c)
     const pair r = fl_sum(p, -y), x = fl_quotient(fl_pair(lift * r.hi, lift * r.lo), fl_exact(lift * c.c));
     const pair x2 = fl_times(x, x), z = fl_quotient(x2, b);
     const int huge = z.hi > R(0x1p60), infinite = fl_fabs(r.hi) == FL_INF;
-    /* x may be subnormal where x/c is not: then r/c^2, with r brought out of the subnormal range */
+    /* x may be subnormal where x/c is not: then x/c is computed as r/c^2, with r brought out of the subnormal
+     * range */
     const int near = (c.c < R(1)) & (c.c >= R(1) / FL_ROOT_MAX);
     const int small = fl_fabs(r.hi) < R(1);
     const real bits_up = small ? R(FL_MANTISSA + 2) : R(0), raised = small ? R(1) / FL_TINY : R(1);
     const pair sunk = fl_pair(-bits_up * FL_LN2_HI, -bits_up * FL_LN2_LO);
     const pair over = fl_quotient(fl_pair(raised * r.hi, raised * r.lo), m);
-    /* log1p(z); for huge z 2 log|x| - log b, as x may be beyond the range */
+    /* log1p(z); for a huge z it is 2 log|x| - log b, since x may be beyond the range */
     const pair log = fl_log_of(fl_select(huge, fl_quotient(fl_magnitude(r), m), fl_plus(one, z)));
     const pair log_x = fl_plus(log, back);
     const pair wide = fl_plus(fl_pair(R(2) * log_x.hi, R(2) * log_x.lo), fl_exact(-c.d));
@@ -319,10 +323,11 @@ static FL_INLINE vgh barron(real y, real p, params c)
     const pair weight = fl_choose_pair(exp_limit, fl_exact(sign), fl_quotient(b, fl_exact(c.a)));
     const pair full =
         fl_select(rise.x > R(40), fl_times_exp_of(weight, rise), fl_times(weight, fl_expm1_of(rise)));
-    /* for tiny alpha L, where b/alpha may overflow; b/2 is 1 for alpha = 0 */
+    /* the value where alpha L is tiny and b/alpha may overflow; for alpha = 0, b/2 is 1 */
     const pair level = fl_scale(R(0.5) * c.b, log1p_z);
     const pair value = fl_choose_pair(log_limit, level, fl_select(fl_fabs(up.hi) < FL_TINY, level, full));
-    const pair half = fl_times(fl_scale(R(0.5), x), x); /* every alpha's value, to rounding, for tiny x */
+    /* for a tiny x this is the value for every alpha, to rounding */
+    const pair half = fl_times(fl_scale(R(0.5), x), x);
     const int logs = huge & !square;
     const pair factor = fl_select(logs, fl_exact(fl_copysign(R(1), r.hi)), fl_choose_pair(near, over, x));
     const pair lost = fl_select(logs, log_x, fl_choose_pair(near, fl_plus(back, sunk), none));
@@ -335,7 +340,8 @@ static FL_INLINE vgh barron(real y, real p, params c)
     const pair bend =
         fl_choose_pair(exp_limit, fl_plus(one, fl_scale(sign, x2)), fl_ratio(top, fl_one_plus(low)));
     const pair curve = fl_quotient(fl_choose_pair(square | linear, one, bend), fl_product(scale.m, scale.m));
-    /* for alpha = 1 all of it is one power, and (alpha - 1) + 1/z is 0 where z overflows */
+    /* for alpha = 1 the second derivative is one power; the general formula's (alpha - 1) + 1/z would be 0
+     * where z overflows */
     const pair deep = fl_choose_pair(linear, fl_scale(R(-1.5), log1p_z), down);
     const exp_parts power = fl_exp_parts(fl_plus(deep, fl_pair(R(2) * back.hi, R(2) * back.lo)));
     return (vgh){ .value = fl_rounded(

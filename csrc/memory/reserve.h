@@ -2,7 +2,7 @@
 #ifndef FL_RESERVE_H
 #define FL_RESERVE_H
 
-/* Room for FL_BLOCK doubles of every operand that a call can have. Another call that wants it waits. */
+/* It holds FL_BLOCK doubles for every operand that a call can have. Another call that wants it waits. */
 char *fl_take_reserve(void);
 void fl_give_reserve(void);
 

@@ -1,3 +1,5 @@
+"""The types of the extension module, which is compiled from src/cython."""
+
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, Literal, ParamSpec, overload
 

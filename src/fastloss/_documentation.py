@@ -26,7 +26,7 @@ def signature(loss: Loss[...]) -> Signature:
     )
 
 
-# What the documentation of every loss says of the arguments that all losses share.
+# What the documentation of every loss says about the arguments that all losses share.
 _INPUTS = """\
 y_true, y_pred : array_like
     Of equal shapes, or one a scalar. float32 and float64 are computed as they are, integers and
@@ -51,7 +51,7 @@ ValueError
     weight is not finite, or the arrays are empty and the reduction is 'mean'. All inputs are then as they were."""
 
 
-# What it says of the arguments that losses of rows share.
+# The same for the arguments that all losses of rows share.
 _ROW_INPUTS = """\
 y_true : array_like
     Class indices of any integer dtype, of the shape of `y_pred` without its axis of classes. Where the loss
@@ -75,6 +75,7 @@ return_correct : bool
 
 
 def _returns(text: str) -> str:
+    """Return the section on results."""
     return f"Returns\n-------\n{text}"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from difflib import get_close_matches
 
-# Each advice begins with the name to use. A name that differs by "loss", "error" or "mean" alone is here only if another
-# loss is meant.
+# Each advice begins with the name to use. A name that differs from a loss's only by "loss", "error" or "mean" is listed
+# only if it means another loss.
 OTHER_NAMES = {
     "mse": "squared_error",
     "l2": "squared_error",
@@ -96,7 +96,7 @@ def _plain(name: str) -> str:
 
 
 def advice(name: str, known: Collection[str]) -> str | None:
-    """Say which of the known names to use in place of one that is none of them; None if there is no telling."""
+    """Say which of the known names to use in place of one that is none of them; None where no name is close."""
     names = {_plain(found): found for found in known}
     names.update((_plain(other), text) for other, text in OTHER_NAMES.items())
     plain = _plain(name)

@@ -24,7 +24,7 @@ def predicted_number(loss: Loss[...], scores: Array) -> Array:
 
 
 def predicted_class(scores: Array) -> Array:
-    """Return the position of each row's class: of two, by the sign of their one score; of more, the largest score."""
+    """Return the position of each row's class: of two classes by the sign of the score, of more by the largest score."""
     return scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(np.intp)
 
 
@@ -77,8 +77,8 @@ def _log_expit(x: Array) -> Array:
 def _log_softmax(scores: Array) -> Array:
     """Return each score, less the logarithm of the sum of all exponentials of its row.
 
-    The sum leaves out the largest score, whose exponential is 1, and log1p adds it: so also a logarithm near 0 has
-    its digits.
+    The sum leaves out the largest score, whose exponential is 1, and log1p adds it. So a logarithm near 0 keeps its
+    digits, too.
     """
     largest = scores.argmax(axis=1)[:, None]
     shifted = scores - np.take_along_axis(scores, largest, axis=1)

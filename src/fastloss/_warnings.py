@@ -7,7 +7,7 @@ import warnings
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn; the warning names the innermost line outside of fastloss."""
+    """Warn; the warning names the innermost line of code outside of fastloss."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "fastloss":
         level, frame = level + 1, frame.f_back

@@ -28,8 +28,8 @@ def perplexity(y_true: ArrayLike, y_pred: ArrayLike, **keywords: Any) -> float:
     Returns
     -------
     float
-        From 1, where every row is sure and right; K where the rows know nothing of K classes. inf where the exponential
-        is beyond float64.
+        1 where every row gives its true class the probability 1; K where every row gives K classes equal
+        probabilities. inf where the exponential is beyond float64.
 
     Raises
     ------
@@ -75,8 +75,8 @@ class Evaluation:
     weight : Fraction
         The sum of the weights.
     correct, rows : int
-        The rows whose highest score, the first of equal ones, is the true class's, and all: those of weight 0
-        in neither.
+        The number of rows whose highest score (the first of equal ones) is the true class's, and the number of all
+        rows. Rows of weight 0 count in neither.
     log_loss : float
         The mean cross-entropy, ``loss / weight``; 0.0 where nothing has a weight.
     perplexity : float
@@ -143,7 +143,7 @@ def evaluate(batches: Iterable[tuple[ArrayLike, ...]], **keywords: Any) -> Evalu
     Returns
     -------
     Evaluation
-        With log_loss, perplexity and accuracy. Those of parts, as from a pool of threads, add up by ``+``.
+        The log_loss, perplexity and accuracy. Evaluations of parts, as from a pool of threads, add up by ``+``.
 
     Raises
     ------
@@ -214,7 +214,7 @@ def _evaluate_batch(batch: tuple[ArrayLike, ...], keywords: dict[str, Any]) -> E
 def _evaluate_mixed(
     values: Array, y: Array, p: Array, weight: Array | None, keywords: dict[str, Any]
 ) -> Evaluation:
-    """Evaluate rows of probabilities, of which the likeliest class is the true one; classes lie last."""
+    """Evaluate labels that are rows of probabilities, whose likeliest class is the true one; the classes lie last."""
     classes, given = p.shape[-1], keywords.get("class_weight")
     factors = np.ones(classes) if given is None else check_class_weight(given, classes)
     rows = np.ones(values.shape) if weight is None else np.broadcast_to(weight, values.shape)
@@ -236,7 +236,7 @@ def exact_sum(values: Array) -> Fraction | float:
             x, y = np.pad(a, (0, a.size % 2)).reshape(2, -1)
             a = x + y
             rounded = a - x
-            # What rounding took from each sum, exactly: Knuth's two-sum.
+            # The exact rounding error of each sum, by Knuth's two-sum.
             low += float(((x - (a - rounded)) + (y - rounded)).sum())
     total = float(a.sum())
     return Fraction(total) + Fraction(low) if math.isfinite(total) and math.isfinite(low) else total

@@ -38,7 +38,7 @@ class Model:
     Attributes
     ----------
     loss : Loss
-        What it was trained by.
+        The loss that it was trained by.
     coef : ndarray, shape (d,) or (K, d)
         ``score = X @ coef + intercept``, with ``X = (column - mean) / scale``; with the softmax, a row for each class.
     intercept : ndarray, shape () or (K,)
@@ -63,7 +63,7 @@ class Model:
         return scores
 
     def predictions(self, scores: Array) -> Array:
-        """Return classes, or with losses of counts the mean exp(score), or the score."""
+        """Return the classes; of a regression the scores, or with a log link the means exp(score)."""
         classes = self.encoding.classes
         if classes is None:
             return predicted_number(self.loss, scores)

@@ -25,7 +25,7 @@ ROWS = {
 
 
 def pointwise(**traits: Any) -> Callable[[Callable[P, Constants]], Loss[P]]:
-    """Enter a pointwise loss, with what `fastloss.traits.Traits` is to say of it.
+    """Enter a pointwise loss with its traits, which `fastloss.traits.Traits` documents.
 
     The decorated function carries the name of the C function, the loss's parameters (keyword-only, with
     defaults) and its docstring. Its body checks the parameters and returns the constants that the C

@@ -34,7 +34,7 @@ class SGD:
     momentum : float, default 0
         The factor of the velocity; >= 0.
     dampening : float, default 0
-        What is held back of a gradient that enters the velocity.
+        The part of a gradient that does not enter the velocity.
     weight_decay : float, default 0
         The factor of the parameters that is added to their gradient (L2 penalty); >= 0.
     nesterov : bool, default False
@@ -252,7 +252,7 @@ def _paired(params: Arrays, grads: Arrays) -> Iterable[tuple[Hashable, str, Any,
 
 
 def updatable(name: str, param: Any) -> NDArray[Any]:
-    """Return an array that can be updated in place, or raise what names it and says what to do."""
+    """Return an array that can be updated in place, or raise an error that names it and says what to do."""
     if not isinstance(param, np.ndarray) or isinstance(param, np.ma.MaskedArray | np.matrix):
         raise TypeError(f"{name} must be a NumPy array, to be updated in place; got {type(param).__name__}")
     if param.dtype.kind != "f" or param.dtype.itemsize not in (4, 8):

@@ -1,4 +1,4 @@
-"""What is known of a loss: the type of `Loss.traits`, and how an entry in ``fastloss.families`` declares it.
+"""What is known about a loss: the type of `Loss.traits`, and how an entry in ``fastloss.families`` declares it.
 
 Whoever must know a property of a loss reads it here: the linear models, the estimators, the command, the benchmarks.
 None of them compares the name of a loss.
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Traits:
-    """What is known of a loss with its present parameters.
+    """What is known about a loss with its present parameters.
 
     Attributes
     ----------
@@ -23,8 +23,8 @@ class Traits:
         What `y_true` holds. 'binary' are 0 and 1, or -1 and +1; a 'probability' lies in [0, 1], and so may be a label
         0 or 1; a 'class' is an index in each row; a 'distribution' is a row of probabilities.
     link : {'identity', 'log', 'logit', 'softmax'}, or None
-        By which function a prediction becomes a score: with 'log' the prediction is ``exp(score)``. None: the loss
-        knows scores alone, as margin losses do.
+        The function that turns a prediction into a score: with 'log' the prediction is ``exp(score)``. None: the loss
+        has scores and no predictions, as margin losses do.
     log_odds : float, or None
         The log odds of a class are this multiple of the score that minimises the expected loss; None: they do not
         follow from it. Weights of classes and smoothed labels shift them as they would shift the data. Friedman,
@@ -44,9 +44,9 @@ class Traits:
     hessian : {'exact', 'majorize', 'unit'}
         Which second derivative gradient boosting may divide by.
 
-        - 'exact': that of the loss, which is convex, smooth and curved everywhere. Losses of residuals are only here
-          if their curvature does not vanish far from `y_true`, since boosting begins far from it: that of
-          `log_cosh` is 1e-8 at a residual of 10, and the step from there 1e8. The curvature of losses of scores
+        - 'exact': that of the loss, which is convex, smooth and curved everywhere. Losses of residuals have
+          it only if their curvature does not vanish far from `y_true`, since boosting begins far from it: the curvature
+          of `log_cosh` is 1e-8 at a residual of 10, where a step would be 1e8. The curvature of losses of scores
           may vanish, as that of `logistic` does, where the model is sure.
         - 'majorize': the loss is smooth, but its second derivative is 0, negative, or vanishes far from `y_true`. The
           curvature of the parabola that touches the loss and lies above it takes its place, as in iteratively

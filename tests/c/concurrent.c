@@ -1,5 +1,6 @@
-/* Threads that call fl_run and fl_run_rows at once, on shared inputs of every kind, while the number of
- * threads changes: each gets the bits of a call alone. And forks, after parallel calls and amid them. */
+/* Threads call fl_run and fl_run_rows at once, on shared inputs of every kind, while the number of threads
+ * changes: each gets the bits of a call alone. The process also forks, after parallel calls and during them.
+ */
 #include "support.h"
 
 #include <pthread.h>
@@ -13,12 +14,12 @@ enum { INPUTS = 3, OUTPUTS = 2 }; /* labels, scores and weights; what a pass wri
 
 typedef enum { DIRECT, STRIDED, REVERSED_F16, SWAPPED_I32, N_LAYOUTS } layout;
 typedef struct {
-    fl_call call; /* without outputs; of rows, its inputs are labels, scores and weights */
+    fl_call call; /* without outputs; in calls on rows, the inputs are labels, scores and weights */
     fl_row_kernel *rows;
-    ptrdiff_t classes; /* 0: not of rows */
+    ptrdiff_t classes; /* 0 where the call is not on rows */
     int outputs;
     ptrdiff_t size, strides[INPUTS];
-    char *out[OUTPUTS]; /* of a call on one thread */
+    char *out[OUTPUTS]; /* the results of a call on one thread */
     double sum;
 } job;
 

@@ -18,7 +18,7 @@ static FL_INLINE real exp_minus_of(real a)
     return fl_lowered(fl_rounded(lifted));
 }
 
-/* Evaluates the function of that name; -1 where there is none. */
+/* Evaluates the function of that name; returns -1 where there is none. */
 int FL_NAME(elementary)(const char *name, const real *xs, const real *ys, real *out, size_t n);
 int FL_NAME(elementary)(const char *name, const real *xs, const real *ys, real *out, size_t n)
 {

@@ -1,6 +1,6 @@
-/* Bytes -> a call of fl_run or fl_run_rows with arrays of any dtype and layout, in memory that fits exactly.
- * The call must do what the same call on contiguous copies does, and write nothing but the elements of its
- * outputs. */
+/* Turns bytes into a call of fl_run or fl_run_rows on arrays of any dtype and layout, in memory that fits
+ * exactly. The call must do what the same call on contiguous copies does, and write nothing but the elements
+ * of its outputs. */
 #include "support.h"
 
 #include <math.h>
@@ -23,7 +23,7 @@ typedef struct {
 } source;
 
 typedef struct {
-    char *memory; /* NULL where it is another array's */
+    char *memory; /* NULL where the memory is another array's */
     size_t bytes;
     ptrdiff_t strides[MAX_DIMS];
     int broadcast;
@@ -33,7 +33,7 @@ typedef struct {
 
 static unsigned take(source *s) { return s->at < s->end ? *s->at++ : 0; }
 
-/* Not of 0 bytes: then an access to it would go unseen. */
+/* Never 0 bytes: an access to these would go unseen. */
 static void *room_for(size_t bytes)
 {
     void *room = malloc(bytes ? bytes : 1);
@@ -59,7 +59,7 @@ static double half(uint16_t h)
     return h >> 15 ? -size : size;
 }
 
-/* As the working type, which an integer is rounded to once. */
+/* Reads an element as the working type, to which an integer is rounded once. */
 static void read_element(const char *from, int type, void *to, int real_bytes)
 {
     const size_t size = (size_t)item_size(type);
@@ -105,7 +105,8 @@ static char *element(const fl_call *call, const fl_array *a, ptrdiff_t k)
 
 /* ---- arrays ------------------------------------------------------------------------------------ */
 
-/* Axes in any order, gaps between elements, odd addresses, reversed and (of inputs) repeated axes. */
+/* Lays out an array with axes in any order, gaps between elements, unaligned addresses, reversed axes and,
+ * for inputs, repeated axes. */
 static void lay_out(source *s, const fl_call *call, fl_array *a, place *p, int output)
 {
     const ptrdiff_t item = item_size(a->type);
@@ -136,7 +137,7 @@ static void lay_out(source *s, const fl_call *call, fl_array *a, place *p, int o
     a->data = p->memory + shift - (call->size ? low : 0);
 }
 
-/* With the rest of the input again and again, or without one at random. */
+/* Fills the memory with the rest of the input again and again, or at random where nothing is left. */
 static void fill(place *p, const source *rest, uint32_t seed)
 {
     const size_t given = (size_t)(rest->end - rest->at);
@@ -160,7 +161,7 @@ static const double numbers[] = { 0, 1, 0.5, 2, 0.1, -1, 1.5, 1e-3, 30, 1e300, 1
 
 static double take_number(source *s) { return numbers[take(s) % (sizeof numbers / sizeof *numbers)]; }
 
-/* The kernel, the number of its outputs, whether it looks at the domain alone and whether its third input is
+/* A kernel, the number of its outputs, whether it looks at the domain alone, and whether its third input is
  * weights. */
 static int choose_kernel(source *s, fl_call *call, int *check, int *weights)
 {

@@ -1,6 +1,6 @@
 /* The recorded bits of tests/vectors/rows.txt through fl_run_rows: rows side by side on one thread, and
- * classes side by side, in reverse, on four. tests/support/recorded_rows.py describes the file and makes the same
- * inputs. */
+ * classes side by side, in reverse, on four. tests/support/recorded_rows.py describes the file and makes the
+ * same inputs. */
 #include "support.h"
 
 #include <inttypes.h>
@@ -48,7 +48,7 @@ static int read_case(FILE *file, recorded *c)
     return 1;
 }
 
-/* Numbers of 24 bits, which become rows that add up to 1, nearly. */
+/* Numbers of 24 bits, which become rows that add up to nearly 1. */
 static void share_out(double *row, ptrdiff_t classes)
 {
     int64_t sum = 0;

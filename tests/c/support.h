@@ -32,8 +32,8 @@ static inline int outputs_of(int pass)
     return outputs[pass];
 }
 
-/* The arrays that it writes. A call has no others: what a kernel leaves alone is undefined in a packed one.
- */
+/* The arrays that a pass writes. A call has no other outputs: if one is packed, elements that a kernel does
+ * not write become undefined. */
 static inline int arrays_of(int pass)
 {
     const int outputs = outputs_of(pass);

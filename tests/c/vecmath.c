@@ -132,7 +132,7 @@ static int is_function(const char *name)
 
 static int is_level(const char *name) { return !is_function(name); }
 
-/* Whether the arguments have that name, or none of its kind. */
+/* Whether the arguments contain that name, or no name of its kind. */
 static int chosen(const char *name, int (*is_of_kind)(const char *), int argc, char **argv)
 {
     int others = 0;

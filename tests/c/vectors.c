@@ -27,7 +27,7 @@ typedef struct {
 
 static int failures;
 
-/* Else the bits are others: they are computed, and not compared. */
+/* Whether the level has FMA. Without it the bits are others: they are computed, and not compared. */
 static int has_fma(void) { return strcmp(fl_level(), "v2") != 0; }
 
 static void fail(const recorded *c, int pass, const char *what, ptrdiff_t i, double got, double wanted)

@@ -56,7 +56,8 @@ def test_info_shows_the_configuration():
         (["bench", "--dtype", "float16"], "invalid choice: 'float16'"),
         (["bench", "--n", str(10**15), "huber"], "Unable to allocate"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
-        ([], "the following arguments are required: COMMAND"),
+        ([], "the following arguments are required: COMMAND; see fastloss --help"),
+        (["info", "--verbose"], "unrecognized arguments: --verbose; see fastloss COMMAND --help"),
     ],
 )
 def test_errors_are_one_line_and_exit_with_2(arguments, message):

@@ -100,7 +100,10 @@ def test_arguments_that_do_not_fit(arguments, message, folder, tmp_path, monkeyp
             ["predict", "m.npz", "data.csv", "-o", "o.csv", "--proba"],
             "squared_error, which has no probabilities",
         ),
-        (["evaluate", "m.npz", "data.csv", "--loss", "logistic"], "logistic is a loss for binary"),
+        (
+            ["evaluate", "m.npz", "data.csv", "--loss", "logistic"],
+            "logistic is a loss for binary classification",
+        ),
         (["evaluate", "m.npz", "data.csv", "--loss", "poisson"], "takes the logarithm of a mean"),
         (["evaluate", "m.npz", "data.csv", "--loss", "huver"], "did you mean 'huber'?"),
         (

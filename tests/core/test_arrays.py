@@ -198,11 +198,12 @@ REFUSED = {
     "object": (np.array([decimal.Decimal(1)], object), TypeError, "object"),
     "None": (None, TypeError, "object"),
     "text": (["a"], TypeError, "<U1"),
+    "text as objects": (np.array(["a"], object), TypeError, "object.*encode the labels"),
     "bytes": ([b"1"], TypeError, r"\|S1"),
     "dates": (np.array(["2020-01-01"], "M8[D]"), TypeError, "datetime64"),
     "structured": (np.zeros(1, [("a", float)]), TypeError, "real number"),
     "masked": (np.ma.masked_array([1.0], [True]), TypeError, r"filled\(\.\.\.\)"),
-    "ragged": ([[1.0], [1.0, 2.0]], ValueError, "is not an array"),
+    "ragged": ([[1.0], [1.0, 2.0]], ValueError, "is not an array.*; pass rows of equal length"),
 }
 if np.dtype(np.longdouble).itemsize > 8:
     REFUSED["long double"] = (np.zeros(1, np.longdouble), TypeError, "float64")

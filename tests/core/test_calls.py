@@ -28,6 +28,7 @@ Y, P = np.array([0.0, 1.0, 2.0]), np.array([0.5, 1.0, 4.0])
         ),
         (lambda: fl.huber(Y), "huber needs y_true and y_pred; y_pred is missing"),
         (lambda: fl.huber(), "huber needs y_true and y_pred; y_true is missing"),
+        (lambda: fl.huber(delta=2.0)(Y, P), r"huber\.bind\(\.\.\.\) returns the loss with other parameters"),
         (lambda: fl.huber(y_pred=P), "huber needs y_true and y_pred; y_true is missing"),
         (lambda: fl.huber.value_and_grad(Y, y_true=P), "huber got y_true twice: by position and by name"),
         (lambda: fl.huber(Y, P, y_pred=P), "huber got y_pred twice"),

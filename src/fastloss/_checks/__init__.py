@@ -1,1 +1,1 @@
-"""Checks of arguments: of arrays, of rows of scores, and of parameters. They say what an error says."""
+"""Checks of arguments (arrays, rows of scores, and parameters), and the messages of their errors."""

@@ -29,7 +29,7 @@ def is_real(array: Array) -> bool:
 
 
 def convert(name: str, x: object) -> Array:
-    """Return `x` as a plain array of real numbers, or raise what names the argument and says what to do."""
+    """Return `x` as a plain array of real numbers, or raise an error that names the argument and says what to do."""
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array; pass {name}.filled(...) and a sample_weight that is 0 where it is masked"
@@ -41,9 +41,11 @@ def convert(name: str, x: object) -> Array:
     try:
         array = np.asarray(x)
     except ValueError as error:
-        raise ValueError(f"{name} is not an array: {error}") from None
+        advice = "; pass rows of equal length" if "inhomogeneous" in str(error) else ""
+        raise ValueError(f"{name} is not an array: {str(error).rstrip('.')}{advice}") from None
     if not is_real(array):
-        advice = _ADVICE.get(array.dtype.kind, "pass real numbers").format(name=name)
+        is_text = array.dtype.kind == "O" and array.size and isinstance(array.flat[0], str)  # as in pandas
+        advice = _ADVICE.get("U" if is_text else array.dtype.kind, "pass real numbers").format(name=name)
         raise TypeError(f"{name} has dtype {array.dtype}, which is not a real number type; {advice}")
     return array
 
@@ -125,7 +127,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _at(index: tuple[int, ...]) -> str:
-    """Describe a place in an error; "" for that of a scalar."""
+    """Describe the place of an element in an error; "" for a scalar."""
     return f" at index {index[0] if len(index) == 1 else index}" if index else ""
 
 
@@ -146,7 +148,7 @@ def refuse_size(shape: tuple[int, ...]) -> NoReturn:
 
 
 def broadcast_weight(weight: Array, shape: tuple[int, ...]) -> Array:
-    """Return the weights in the shape of the arrays."""
+    """Return the weights, broadcast to the shape of the arrays."""
     try:
         return np.broadcast_to(weight, shape)
     except ValueError:
@@ -164,7 +166,7 @@ def rescale_weight(weight: Array) -> Array:
     if not largest:
         return weight
     with np.errstate(under="ignore"):
-        return np.asarray(np.ldexp(weight, -np.frexp(largest)[1]))  # of a 0-d array NumPy makes a scalar
+        return np.asarray(np.ldexp(weight, -np.frexp(largest)[1]))  # NumPy turns a 0-d array into a scalar
 
 
 def refuse_weight(weight: Array) -> NoReturn:
@@ -189,7 +191,7 @@ def refuse_domain(name: str, requirement: str, flat_index: int, y: Array, p: Arr
 def refuse_keyword(name: str, key: str, own: tuple[str, ...]) -> NoReturn:
     """Raise for a keyword that a loss does not have."""
     known = [*own, "sample_weight", "reduction", "out"]
-    if "ignore_index" in own:  # of rows
+    if "ignore_index" in own:  # a loss of rows
         known += ["return_lse", "return_correct"]
     if key in known:
         raise TypeError(f"{name} binds parameters alone; pass {key}= to the call")
@@ -205,6 +207,7 @@ def scalar(value: float, dtype: np.dtype[Any]) -> Array:
 
 
 def _call_form(name: str, names: tuple[str, ...], params: tuple[str, ...]) -> str:
+    """Describe how the loss is called, in an error."""
     keywords = "".join(f", {key}=..." for key in params)
     return f"{name}({', '.join(names)}{keywords})"
 
@@ -220,4 +223,5 @@ def refuse_positional(name: str, names: tuple[str, ...], params: tuple[str, ...]
 
 def refuse_missing(name: str, missing: str, names: tuple[str, ...]) -> NoReturn:
     """Raise for a target or prediction that was not passed."""
-    raise TypeError(f"{name} needs {' and '.join(names)}; {missing} is missing")
+    hint = f"; {name}.bind(...) returns the loss with other parameters" if missing == names[0] else ""
+    raise TypeError(f"{name} needs {' and '.join(names)}; {missing} is missing{hint}")

@@ -1,4 +1,4 @@
-"""Checks of the arguments of losses of rows: what is refused, what the errors say, and what each row weighs."""
+"""Checks of the arguments of losses of rows: what is refused, what the errors say, and the weights of the rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_options(*, class_weight: ArrayLike | None, ignore_index: int | None, a
 
 
 def _integer(name: str, value: object) -> int:
-    """Return an integer, or raise what names the argument."""
+    """Return an integer, or raise an error that names the argument."""
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -55,7 +55,7 @@ def check_class_weight(class_weight: ArrayLike, classes: int) -> Array:
 def row_weights(
     y: Array, given: bool, weight: Array | None, factors: Array | None, ignore_index: int | None, classes: int
 ) -> tuple[Array | None, Array]:
-    """Return two weights of each row: without that of its class, and with it, as the row counts in the mean.
+    """Return two weights for each row: its own, and its own times that of its class, by which it counts in the mean.
 
     `given` says that the labels are rows of probabilities, `factors` are the weights of the classes.
     """
@@ -78,9 +78,9 @@ def row_weights(
 
 
 def mixed_weights(y: Array, weight: Array | None, factors: Array, mean: bool) -> tuple[Array, Array, Array]:
-    """Return, for labels that are rows of probabilities: the rows' weights, the classes' weights, and their product.
+    """Return the weights of the rows, of the classes, and both together, for labels that are rows of probabilities.
 
-    The product is what a row counts in the mean: its weight times the mean weight of its classes.
+    Both together, a row counts in the mean by its own weight times the mean weight of its classes.
     """
     rows = np.ones(y.shape[:-1]) if weight is None else weight
     if mean:  # a mean does not change when all weights are multiplied by a power of two
@@ -186,5 +186,5 @@ def refuse_domain(
 
 
 def _in_row(index: tuple[int, ...]) -> str:
-    """Describe a row in an error; "" where there is one row alone."""
+    """Describe the place of a row in an error; "" where there is only one row."""
     return f" in row {index[0] if len(index) == 1 else index}" if index else ""

@@ -1,4 +1,4 @@
-"""The softmax cross-entropy of a linear layer, whose matrix of scores is never held as a whole."""
+"""The softmax cross-entropy of a linear layer, computed so that the whole matrix of scores is never held."""
 
 # ruff: noqa: N803 - X and W are the field's names
 
@@ -41,7 +41,7 @@ class LinearCrossEntropy:
 
     Blocks of rows go through NumPy's matrix product into one buffer, which the loss turns into gradients in
     place. So the memory beside the gradients is one block, however many rows and classes there are. Rows of
-    weight 0, as those of `ignore_index`, cost nothing.
+    weight 0, and rows labelled `ignore_index`, cost nothing.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class LinearCrossEntropy:
         The classes, in [0, K).
     X : array_like, shape (n, d)
     W : array_like, shape (K, d)
-        The weights of the classes. What is contiguous and of the dtype of `X` is not copied.
+        The weights of the classes. `W` is not copied if it is contiguous and has the dtype of `X`.
     bias : array_like, shape (K,), optional
     sample_weight : array_like, optional
         Finite numbers that multiply the rows' values and derivatives. A row of weight 0 counts as absent.
@@ -60,16 +60,17 @@ class LinearCrossEntropy:
     label_smoothing, z_loss : float
         As in `softmax_cross_entropy`.
     class_weight : array_like, shape (K,), optional
-        Multiplies the rows of a class.
+        Finite numbers >= 0, one per class, that multiply the rows of that class.
     softcap : float, optional
-        c > 0 bounds the scores: ``c tanh(s / c)``. The block holds half as many rows then.
+        A number c > 0 that bounds the scores, which become ``c tanh(s / c)``. A block then holds half as many rows.
     block_bytes : int, default 64 MiB
-        What a block may take: at least one row.
+        The memory that a block may take. A block has at least one row.
 
     Returns
     -------
     float
-        And from `value_and_grad` a tuple: value, gradients of X and W, and of bias where there is one.
+        The value. `value_and_grad` returns a tuple: the value, the gradients by X and W and, where there is a bias,
+        the gradient by it.
 
     Raises
     ------
@@ -77,7 +78,7 @@ class LinearCrossEntropy:
         If an array has no real dtype, or the labels are no integers.
     ValueError
         If shapes differ, a label is no class, a parameter is out of range, a weight is not finite, or there are
-        no rows and the reduction is 'mean'. All is checked before anything is computed.
+        no rows and the reduction is 'mean'. All arguments are checked before anything is computed.
 
     Notes
     -----
@@ -147,7 +148,7 @@ class LinearCrossEntropy:
         z_loss: float = 0.0,
         block_bytes: int = BLOCK_BYTES,
     ) -> tuple[Any, ...]:
-        """The value, and its derivatives by X, W and, where there is one, bias; see the class."""
+        """Return the value and its derivatives by X, W and, where there is one, bias; the class has the arguments."""
         options = Options(
             sample_weight,
             reduction,
@@ -174,25 +175,26 @@ linear_cross_entropy = LinearCrossEntropy()
 
 @dataclass(frozen=True)
 class Layer:
-    """A linear layer and its labels, checked.
+    """The checked arguments: a linear layer, its labels, and the loss.
 
     Attributes
     ----------
     y, X, W, bias : ndarray
-        As they were given, but `W` in a form that the BLAS takes.
+        The arrays that were given, but `W` in a layout that BLAS takes.
     dtype : dtype
-        In which scores and gradients are computed.
+        The dtype in which scores and gradients are computed.
     weight : ndarray or None
-        The weights of the rows, class weights included.
+        The weight of each row times that of its class. None: all rows count the same.
     present : ndarray or None
-        The indices of the rows whose weight is not 0; None: of all rows.
+        The indices of the rows whose weight is not 0. None: no row has weight 0.
     divisor : float
-        By which the sum over the rows is divided.
+        What the sum over the rows is divided by.
     loss : Loss
         The softmax cross-entropy with its parameters.
     softcap : float or None
+        The bound of the scores.
     block_bytes : int
-        What a block of scores may take.
+        The memory that a block of scores may take.
     """
 
     y: Array
@@ -211,9 +213,9 @@ class Layer:
 def checked_layer(
     y: ArrayLike, X: ArrayLike, W: ArrayLike, bias: ArrayLike | None, options: Options, name: str = "W"
 ) -> Layer:
-    """Check all arguments, and find the weights: the divisor must be known before the first gradient.
+    """Check all arguments, and compute the weights: the divisor must be known before the first gradient.
 
-    `name` is what errors about classes call `W`.
+    `name` is the name of `W` in errors about classes.
     """
     reduction = options.reduction
     if reduction not in ("mean", "sum"):
@@ -240,7 +242,7 @@ def checked_layer(
     present, divisor = None, float(rows)
     if weight is not None:
         if reduction == "mean":
-            weight = rescale_weight(weight)  # nothing overflows or underflows, and the mean is the same
+            weight = rescale_weight(weight)  # so nothing overflows or underflows; the mean stays the same
         divisor = _sum(weight)
         if not divisor and weight.any() and reduction == "mean":
             raise ValueError(
@@ -293,7 +295,7 @@ def weights_of_rows(
     class_weight: ArrayLike | None,
     ignore_index: int | None,
 ) -> Array | None:
-    """Return what each row counts, its class's weight included; None where all rows count the same."""
+    """Return the weight of each row times that of its class; None where all rows count the same."""
     if sample_weight is None and ignore_index is None and class_weight is None:
         return None
     factors = None if class_weight is None else check_class_weight(class_weight, classes)
@@ -313,13 +315,13 @@ def _sample_weight(sample_weight: ArrayLike, rows: int) -> Array:
 
 
 def _sum(weight: Array) -> float:
-    """Return the sum in the order, and with the precision, of every other sum."""
+    """Return the sum, as the core adds the terms of a loss: in the same order and with the same precision."""
     ones = np.broadcast_to(1.0, weight.shape)
     return absolute_error(0.0, ones, sample_weight=weight, reduction="sum")
 
 
 def check_labels(y: Array, classes: int, weight: Array | None, name: str) -> None:
-    """Refuse labels of rows that count which are no class; `name` is the matrix with a row for each class."""
+    """Raise for a label that is no class, in a row that counts; `name` is that of the matrix with a row for each class."""
     if y.dtype.kind == "f":
         raise TypeError(f"y must be class indices, of integers, got {y.dtype}; pass y.astype(np.int64)")
     bad = (y < 0) | (y >= classes)
@@ -338,7 +340,7 @@ def check_labels(y: Array, classes: int, weight: Array | None, name: str) -> Non
 
 
 def _for_blas(a: Array, dtype: np.dtype[Any]) -> Array:
-    """Return the matrix in a form that NumPy hands to the BLAS as it is; other strides go through a slow loop."""
+    """Return the matrix in a layout that NumPy passes on to BLAS; other strides would go through a slow loop."""
     a = a.astype(dtype, copy=False)
     for v in (a, a.T):
         step, inner = v.strides
@@ -348,7 +350,7 @@ def _for_blas(a: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def compute(layer: Layer, grads: list[Any] | None = None) -> float:
-    """Return the value, and write to the gradients by X (or None), W and, where there is one, bias."""
+    """Return the value; write the gradients by X (unless it is None), W and, where there is one, bias to `grads`."""
     classes, d = layer.W.shape
     rows = len(layer.X) if layer.present is None else len(layer.present)
     block_rows, part_rows = _block_rows(layer, rows, grads is not None)
@@ -375,7 +377,7 @@ def compute(layer: Layer, grads: list[Any] | None = None) -> float:
                 continue
             value, _ = layer.loss.value_and_grad(y, s, sample_weight=weight, reduction="sum", out=s)
             sums.append(value)
-            if u is not None:  # 1 / cosh^2 is exact where 1 - tanh^2 cancels
+            if u is not None:  # 1 / cosh^2 keeps its digits where 1 - tanh^2 cancels
                 np.cosh(u, out=u)
                 u *= u
                 s /= u
@@ -384,7 +386,7 @@ def compute(layer: Layer, grads: list[Any] | None = None) -> float:
                 grads[0][block] = (layer.W.T @ s.T).T / divisor
             if layer.bias is not None:
                 bias_sum += np.ones(len(s), layer.dtype) @ s
-            if classes < d:  # divides the smaller of the product's two factors
+            if classes < d:  # the smaller of the product's two factors is divided
                 s /= divisor
             else:
                 x = x / divisor
@@ -398,9 +400,9 @@ def compute(layer: Layer, grads: list[Any] | None = None) -> float:
 
 
 def _block_rows(layer: Layer, rows: int, with_gradient: bool) -> tuple[int, int]:
-    """Return how many rows a block has, and of how many classes the gradient is added at a time."""
+    """Return the number of rows of a block, and the number of classes whose gradients are added at a time."""
     size, (classes, d) = layer.dtype.itemsize, layer.W.shape
-    # A row's scores, for the cap also its argument; two copies of the row itself, or one; and its gradient.
+    # The scores of a row, with a cap also before it is applied; one or two copies of the row itself; its gradient.
     row_bytes = size * (classes * (1 if layer.softcap is None else 2) + (2 if classes < d else 3) * d)
     block_rows, part_rows = max(1, layer.block_bytes // row_bytes), 0
     if rows > block_rows and with_gradient:
@@ -411,7 +413,7 @@ def _block_rows(layer: Layer, rows: int, with_gradient: bool) -> tuple[int, int]
 
 
 def _add_product(total: Array, s: Array, x: Array, scratch: Array) -> None:
-    """``total += s.T @ x``, by parts that are still in cache when they are added."""
+    """Add ``s.T @ x`` to the total, in parts that are still in cache when they are added."""
     for k in range(0, len(total), len(scratch)):
         part = scratch[: len(total) - k]
         np.matmul(s[:, k : k + len(part)].T, x, out=part)

@@ -168,7 +168,7 @@ def _training_data(given: argparse.Namespace) -> Batches:
 
 
 def _for_classes(loss: Loss[...], encoding: Encoding) -> Loss[...]:
-    """Return the loss for so many classes: where there are more than two, the one of several classes."""
+    """Return the loss for this number of classes: with more than two, the loss of rows that takes its place."""
     classes = encoding.classes
     if classes is None or len(classes) <= 2 or isinstance(loss, RowLoss):
         return loss
@@ -265,8 +265,10 @@ def _print(
     if best is not None:
         console.line(f"the best epoch was {best + 1}")
     where = "streamed" if data.streamed else "in memory"
-    rows_of = f"{data.rows} rows" + f" and {data.held_out_rows} for validation" * bool(data.held_out_rows)
-    console.line(f"{given.output}: {_shown(model.loss)}, {model.coef.size} coefficients, {rows_of}, {where}")
+    row_counts = f"{data.rows} rows" + f" and {data.held_out_rows} for validation" * bool(data.held_out_rows)
+    console.line(
+        f"{given.output}: {_shown(model.loss)}, {model.coef.size} coefficients, {row_counts}, {where}"
+    )
 
 
 def _shown(loss: Loss[...]) -> str:
@@ -295,8 +297,11 @@ def _as_taken(loss: Loss[...], model: Model, scores: Array) -> Array:
     """Return what a loss takes of a model's scores: predictions, probabilities, or scores of its own form."""
     classes = model.encoding.classes
     if (classes is None) != predicts_numbers(loss):
+        purpose = {"regression": "regression", "count": "counts"}.get(
+            loss.family, f"{loss.family} classification"
+        )
         raise ValueError(
-            f"{loss.name} is a loss for {loss.family}, and the model was trained by {model.loss.name}"
+            f"{loss.name} is a loss for {purpose}, and the model was trained by {model.loss.name}"
         )
     if classes is None:
         if loss.traits.takes == "values":

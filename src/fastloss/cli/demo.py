@@ -75,6 +75,8 @@ def _show_line(console: Console, line: Line) -> None:
 
 
 class Part(NamedTuple):
+    """Rows and their targets."""
+
     x: Array
     y: Array
 
@@ -99,7 +101,7 @@ class Problem(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A linear model, what its training and validation losses were, and the epoch it was taken from."""
+    """A linear model: its parameters, the training and validation losses, and the epoch that the parameters are from."""
 
     weights: Array
     bias: Array
@@ -176,10 +178,10 @@ def train(
     columns = (int(y.max()) + 1,) if isinstance(loss, RowLoss) else ()  # of scores: one for each class
     weights, bias = np.zeros((x.shape[1], *columns)), np.zeros((1, *columns))
     # A penalty on the bias would pull the predictions away from the mean: it has its own optimiser.
-    of_weights = fl.SGD(lr, momentum=0.9, weight_decay=WEIGHT_DECAY)
-    of_bias = fl.SGD(lr, momentum=0.9)
+    weight_optimizer = fl.SGD(lr, momentum=0.9, weight_decay=WEIGHT_DECAY)
+    bias_optimizer = fl.SGD(lr, momentum=0.9)
     losses: list[tuple[float, float]] = []
-    kept, best, seconds = (weights.copy(), bias.copy()), 0, 0.0
+    best_parameters, best, seconds = (weights.copy(), bias.copy()), 0, 0.0
 
     while len(losses) < EPOCHS and len(losses) - best <= PATIENCE:
         start = perf_counter()
@@ -187,16 +189,16 @@ def train(
         for batch in np.split(order, range(BATCH, len(y), BATCH)):
             rows = x[batch]
             _, g = loss.value_and_grad(y[batch], rows @ weights + bias)
-            of_weights.update(weights, rows.T @ g)
-            of_bias.update(bias, g.sum(axis=0, keepdims=True))
+            weight_optimizer.update(weights, rows.T @ g)
+            bias_optimizer.update(bias, g.sum(axis=0, keepdims=True))
         now = loss(y, x @ weights + bias), loss(valid_y, valid_x @ weights + bias)
         if not losses or now[1] < losses[best][1]:
-            kept, best = (weights.copy(), bias.copy()), len(losses)
+            best_parameters, best = (weights.copy(), bias.copy()), len(losses)
         losses.append(now)
         seconds += perf_counter() - start
         if step:
             step(f"epoch {len(losses):3d}  training {now[0]:.4f}  validation {now[1]:.4f}")
-    return Model(*kept, losses, best, seconds)
+    return Model(*best_parameters, losses, best, seconds)
 
 
 def fit_reference(problem: Problem, data: Data) -> tuple[Any, float]:
@@ -230,6 +232,8 @@ def quality(problem: Problem, data: Data, scores: Array) -> dict[str, float]:
 
 
 class Result(NamedTuple):
+    """What one library reached on a problem, and in how many seconds."""
+
     problem: str
     fitted_by: str
     figures: dict[str, float]

@@ -23,9 +23,13 @@ NEEDED = 'the demo needs rich, matplotlib and scikit-learn: python -m pip instal
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line, without the usage."""
+    """An ArgumentParser whose errors are one line, without the usage, which says where to read on."""
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith("the following arguments are required"):
+            message += f"; see {self.prog} --help"
+        elif message.startswith("unrecognized arguments"):
+            message += f"; see {self.prog} COMMAND --help"
         self.exit(2, f"{self.prog}: {message}\n")
 
 

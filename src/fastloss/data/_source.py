@@ -19,7 +19,7 @@ from fastloss.data._formats.svmlight import Svmlight
 from fastloss.data._frame import Frame, Labels, as_labels
 
 MEMORY = 1 << 30
-# The text of a block gets this part of the memory, since the parser's arrays, X and copies of it need room beside it.
+# The text of a block gets one of so many parts of the memory; the parser's arrays, X and copies of it need the others.
 PARTS = 32
 
 

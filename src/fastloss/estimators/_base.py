@@ -1,4 +1,4 @@
-"""What the estimators share: checks of parameters and data, the problems that they solve, and what they keep."""
+"""What the estimators share: checks of parameters and data, the problems that they solve, and their fitted attributes."""
 
 # ruff: noqa: N803, N806 - X is the field's name
 

@@ -277,7 +277,7 @@ n_iter_no_change, random_state, verbose
         return self
 
     def _softmax(self, loss: Loss[...], classes: int) -> Loss[...] | None:
-        """Return the loss of all classes together, or None where each class has a fit of its own."""
+        """Return the loss of all classes together, or None where each class gets a model of its own."""
         if self.multi_class not in ("auto", "multinomial", "ovr"):
             raise ValueError(f"multi_class must be 'auto', 'multinomial' or 'ovr', got {self.multi_class!r}")
         together = isinstance(loss, RowLoss)
@@ -295,7 +295,7 @@ n_iter_no_change, random_state, verbose
         return None if several is None or classes == 2 else get(several)
 
     def _weight_of_rows(self, classes: Array, codes: Array, weight: Array | None) -> Array | None:
-        """Return what each row counts, its class's weight included."""
+        """Return the weight of each row times that of its class."""
         if self.class_weight is None:
             return weight
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":

@@ -127,9 +127,9 @@ class LossCurveDisplay:
         self.validation_line_ = None
         if self.validation_loss_curve is not None:
             dashed = {"color": self.line_.get_color(), "linestyle": "--"}
-            of_validation = f"{label}, validation" if label else "validation"
+            validation_label = f"{label}, validation" if label else "validation"
             (self.validation_line_,) = ax.plot(
-                x, self.validation_loss_curve, **{**kwargs, **dashed, "label": of_validation}
+                x, self.validation_loss_curve, **{**kwargs, **dashed, "label": validation_label}
             )
         xlabel, ylabel = ("Epoch", "Loss") if self.epochs else ("Iteration", "Objective")
         ax.set(xlabel=xlabel, ylabel=ylabel)

@@ -13,8 +13,8 @@ from fastloss.linear._history import Checkpoint
 from fastloss.linear._matrix import squared_row_norms
 from fastloss.linear._model import LinearModel
 
-MOST_ROWS = 2048  # of the sample
-LEAST_STEPS = 32  # of a trial
+MOST_ROWS = 2048  # in the sample
+LEAST_STEPS = 32  # in a trial
 MOST_TRIALS = 100
 
 
@@ -25,13 +25,13 @@ class RateSearch:
     Attributes
     ----------
     begin : callable
-        Returns a descent from a checkpoint on, which moves along.
+        Returns a descent that starts at a checkpoint, which its steps change.
     checkpoint : Checkpoint
         Where a trial begins; it is not changed.
     sample : LinearModel
         At most `MOST_ROWS` rows, with the sum as reduction.
     penalty : callable
-        The penalties, of the parameters.
+        Returns the penalties for given parameters.
     """
 
     begin: Callable[[Checkpoint], Descent]
@@ -94,7 +94,7 @@ class RateSearch:
         return found if np.isfinite(found) else np.inf
 
     def _mean_square(self) -> float:
-        """Return the mean of the rows' squared norms; a weight is a repetition."""
+        """Return the mean of the rows' squared norms; a row of weight w counts as w rows."""
         sample = self.sample
         squares = squared_row_norms(sample.X)
         return float(squares.mean() if sample.weight is None else sample.weight @ squares / sample.rows)

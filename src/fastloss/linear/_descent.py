@@ -319,13 +319,13 @@ def descend(problem: Problem, settings: SgdSettings) -> History:
 
 @dataclass(frozen=True)
 class _Steps:
-    """What the steps are, apart from the rows that they are on."""
+    """The rule of the steps, without the rows that they are taken on."""
 
     problem: Problem
     settings: SgdSettings
 
     def begin(self, model: LinearModel, checkpoint: Checkpoint) -> Descent:
-        """Return what takes the steps from a checkpoint on, and changes its arrays."""
+        """Return the descent that takes steps from a checkpoint on, and changes its arrays."""
         problem, settings = self.problem, self.settings
         coef, _ = model.split("parameters", checkpoint.parameters, True)
         return Descent(

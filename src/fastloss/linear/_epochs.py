@@ -21,23 +21,23 @@ SMALLEST_RATE = 1e-6  # to which "adaptive" divides; as in scikit-learn
 
 @dataclass
 class Training:
-    """Epochs from a checkpoint on, which moves along with the steps.
+    """The epochs after a checkpoint, which each step changes.
 
     Attributes
     ----------
     descent : Descent
-        That takes the steps.
+        What takes the steps.
     checkpoint : Checkpoint
     coef, intercept : ndarray
         The caller's arrays, which `publish` writes to; the intercept may be None.
     held_out : LinearModel or None
         The rows for validation.
     early_stopping : bool
-        Whether the loss of these rows decides, and which epoch's parameters are kept.
+        Whether the validation loss decides on the end, and the parameters of its best epoch are the result.
     penalty : callable
-        The penalties, of the parameters.
+        Returns the penalties for given parameters.
     report : callable
-        What shows progress.
+        Shows progress.
     """
 
     descent: Descent
@@ -48,7 +48,7 @@ class Training:
     early_stopping: bool
     penalty: Callable[[Array], float]
     report: Report
-    watched: float = field(init=False, default=np.inf)  # by which a Plateau decides
+    watched: float = field(init=False, default=np.inf)  # the loss by which a Plateau decides
     lowest: float = field(init=False, default=np.inf)
     best: Array | None = field(
         init=False, default=None
@@ -88,12 +88,12 @@ class Training:
                 self.history.validation_loss.append(self.held_out.loss_at(self.parameters))
         except (KeyboardInterrupt, DivergenceError):
             raise
-        except BaseException:  # also one that the caller's stream raises
+        except BaseException:  # this includes what the caller's stream raises
             self.failed = True
             raise
         loss = sums.loss / sums.weight
         steps, penalty_after = self.descent.steps - first, self.penalty(self.checkpoint.parameters)
-        # A loss is that before its step. The mean of the penalties before the steps is this mixture of the first and
+        # Each loss is that before its step. The mean of the penalties before the steps is this mixture of the first and
         # the last one, if the penalty changes linearly in between.
         share = (steps + 1) / (2 * steps)
         objective = loss + share * penalty_before + (1 - share) * penalty_after
@@ -137,7 +137,7 @@ class Training:
 
 @dataclass
 class _Sums:
-    """Of an epoch so far: the sums of losses and weights, the largest derivative, and the last norm and rate."""
+    """The sums of losses and weights of an epoch so far, its largest derivative, and its last norm and rate."""
 
     loss: float = 0.0
     weight: float = 0.0
@@ -160,7 +160,7 @@ def _advice(step: int, nonfinite: int, lr: float) -> str:
 
 @dataclass(frozen=True)
 class Plateau:
-    """When the loss no longer decreases, and the work ends or the learning rate is divided.
+    """The rule by which the work ends, or the learning rate is divided, when the loss no longer decreases.
 
     Attributes
     ----------

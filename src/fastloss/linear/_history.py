@@ -17,18 +17,18 @@ class Checkpoint:
     Attributes
     ----------
     parameters : ndarray of float64, shape (d + 1,)
-        After the last step, the intercept last.
+        The parameters after the last step, the intercept last.
     velocity, average : ndarray of float64, shape (d + 1,), or None
-        None without momentum, or without averaging.
+        The velocity is None without momentum, the average without averaging.
     rng : numpy.random.Generator
-        Which draws the order of the rows.
+        The generator that draws the order of the rows.
     steps : int
-        How many have been taken.
+        How many steps have been taken.
     lr : float or None
         The rate that ``lr='auto'`` has found.
     factor, first, lowest, idle
-        By what ``schedule='adaptive'`` has multiplied the learning rate, the first and the lowest loss, and how many
-        epochs in a row have not gained `tol`.
+        The factor by which ``schedule='adaptive'`` has multiplied the learning rate, the first and the lowest loss, and
+        the number of epochs in a row that have not gained `tol`.
     """
 
     __module__ = "fastloss.linear"  # where pickles look for the class
@@ -76,7 +76,7 @@ class History:
     seconds : list of float
         The time that the epoch took, with its validation.
     steps : int
-        How many were taken, also by calls that were resumed.
+        How many steps were taken, those of the calls that this one resumed included.
     best_epoch : int or None
         The epoch, counted from 0, whose parameters `early_stopping` has restored.
     stopped : str
@@ -133,7 +133,7 @@ class DivergenceError(FloatingPointError):
     Attributes
     ----------
     history : History
-        Of the epochs before, and of the one that ended so.
+        The history of the epochs before, and of the one that diverged.
     """
 
     __module__ = "fastloss.linear"  # where pickles look for the class

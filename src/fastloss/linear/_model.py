@@ -19,7 +19,7 @@ from fastloss.registry import get
 
 
 class LinearModel:
-    """A loss and the rows that it is computed on: all but the parameters, checked once.
+    """A loss and the rows that it is computed on, checked once; the parameters are not part of it.
 
     Scores are computed in `dtype`: float32 where `X` has it, else float64. Arrays are views of the caller's arrays,
     whose own shapes and dtypes may change later.

@@ -16,7 +16,7 @@ from fastloss.linear._history import Checkpoint, History, State
 
 @dataclass(frozen=True)
 class Problem:
-    """To minimise ``mean(loss(y, X @ coef + intercept)) + l2 / 2 * ||coef||^2 + l1 * ||coef||_1``.
+    """The problem to minimise ``mean(loss(y, X @ coef + intercept)) + l2 / 2 * ||coef||^2 + l1 * ||coef||_1``.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class Problem:
     X, y : array_like
         The rows and their labels. Where `y` is None, `X` is a stream of blocks, as `sgd` takes it.
     coef, intercept : ndarray
-        Where a solver starts. An intercept of None: the model has none.
+        The parameters that a solver starts from. If the intercept is None, the model has none.
     weight : array_like or None
         The weights of the rows.
     l2, l1 : float
@@ -90,7 +90,7 @@ class SgdSettings:
 
     @property
     def average_from(self) -> int | None:
-        """After how many steps the averages of the parameters begin; None: there are none."""
+        """The number of steps after which the average of the parameters begins; None: there is no average."""
         if self.average is False:
             return None
         return 0 if self.average is True else self.average
@@ -134,15 +134,15 @@ class Solution:
     Attributes
     ----------
     coef, intercept : ndarray
-        Of the shapes of the problem's; the intercept may be None.
+        The parameters that were found, in the shapes of the problem's; the intercept may be None.
     losses : list of float
         The mean loss after each iteration, or of each epoch, without the penalties.
     objective : list of float
-        By L-BFGS, the minimised value at the start and after each iteration, the penalty included.
+        From L-BFGS, the minimised value at the start and after each iteration, the penalty included.
     validation_losses : list of float
         The mean loss of the validation rows after each iteration or epoch.
     history : History or None
-        By SGD.
+        From SGD, its history.
     converged : bool
     reason : str
         Why the solver has not converged.

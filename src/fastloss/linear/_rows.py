@@ -24,22 +24,23 @@ from fastloss.linear._softmax import model_class
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows of one matrix, for steps.
+    """Rows of one matrix that steps are taken on.
 
     Attributes
     ----------
     sources : list of (str, LinearModel)
-        What the rows were taken from, with the names that errors call it by. After steps that met a row outside of
-        the loss's domain, these find it.
+        The models that the rows were taken from, each with its name in errors. If the steps meet a row outside of the
+        loss's domain, these models find it.
     X : ndarray, or tuple of ndarray
-        As C reads it.
+        The matrix as C reads it.
     y, weight : ndarray
         In the form that the steps read; the weight may be None.
     order : ndarray of int64, or None
-        Which rows the steps are on; None: the first ones, in order.
+        The rows that the steps are taken on; None: the first ones, in order.
     rows : int
+        The number of these rows.
     weight_sum : float
-        Of these rows.
+        The sum of their weights.
     """
 
     sources: list[tuple[str, LinearModel]]
@@ -117,9 +118,9 @@ class Orders:
 
 
 def weights_of_rows(model: LinearModel, class_weight: Any, all_labels: bool = True) -> Array | None:
-    """Return what each row counts, its class's weight included.
+    """Return the weight of each row times that of its class.
 
-    Without `all_labels`, a label of `class_weight` that these rows do not have may be that of others.
+    Without `all_labels`, `class_weight` may have labels that these rows do not have, but others may.
     """
     weight = model.weight
     if weight is not None and not np.isfinite(weight).all():

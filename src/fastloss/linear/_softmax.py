@@ -46,7 +46,7 @@ class SoftmaxModel(LinearModel):
         return found
 
     def targets(self) -> Array:
-        most = np.iinfo(np.int32).max  # labels beyond are those of rows that do not count
+        most = np.iinfo(np.int32).max  # only rows that do not count may have labels beyond it
         return np.require(np.where((self.y >= 0) & (self.y < most), self.y, -1), np.int32, ["C", "A"])
 
     def check_start(self, coef: Array, intercept: Array | None) -> None:
@@ -120,7 +120,7 @@ class SoftmaxModel(LinearModel):
     def _loss_and_grad_of_sparse_rows(
         self, parts: SparseParts, coef: Array, intercept: Array
     ) -> tuple[float, Array, Array]:
-        """By SciPy's products, with the scores of all rows at once."""
+        """Compute them by SciPy's products, with the scores of all rows at once."""
         X, y, weight = scipy_matrix(parts, (self.rows, self.columns)), self.y, self.weight
         params: dict[str, Any] = self.loss.params
         counted = weights_of_rows(y, len(coef), weight, params["class_weight"], params["ignore_index"])

@@ -15,7 +15,9 @@ from fastloss.linear._history import DivergenceError, State
 from fastloss.linear._lbfgs import solve_by_lbfgs
 from fastloss.linear._problem import LbfgsSettings, Problem, SgdSettings, Solution, Watch
 
-RETRIES = 8  # with lower rates, where an automatic one diverges on some row that its sample did not have
+RETRIES = (
+    8  # attempts with lower and lower rates, where an automatic one diverges on rows outside of its sample
+)
 
 
 def solve(problem: Problem, settings: LbfgsSettings | SgdSettings, watch: Watch | None = None) -> Solution:
@@ -68,9 +70,9 @@ def _callback(watch: Watch) -> Any:
 
 
 def first_intercept(loss: Loss[...], y: Array, weight: Array | None) -> float:
-    """Return an intercept to start from: the median of `y`, with a log link the logarithm of its mean, of classes 0.
+    """Return an intercept to start from: for numbers their median, with a log link the logarithm of their mean, for classes 0.
 
-    A weight counts as so many repetitions of its row.
+    A row of weight w counts as w rows.
     """
     if loss.traits.link == "log":
         mean = float(np.average(y, weights=weight))

@@ -47,7 +47,7 @@ class Stream:
         self.model = model_class(self.loss)(self.loss, no_rows, np.empty(0), reduction="sum")
 
     def pieces(self, rng: np.random.Generator) -> Iterator[Piece]:
-        """Yield the rows of an epoch: whole batches of a block, and batches with rows of several."""
+        """Yield the rows of an epoch: whole batches of one block, and batches with rows of several blocks."""
         waiting: list[tuple[str, LinearModel]] = []
         for name, model in self._epoch():
             order = self.orders.draw(model.rows, rng)

@@ -1,4 +1,4 @@
-"""What this fastloss is, what it runs on, and how much memory of results it keeps."""
+"""The configuration: version, SIMD level and threads, and how much memory of freed results is kept."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def show_config(mode: str = "stdout") -> dict[str, str] | None:
 def set_kept_memory(n: int) -> int:
     """Set how much memory of freed results is kept for later ones.
 
-    To write to memory that the operating system has just handed out takes longer than most losses: it is mapped and
-    zeroed a page at a time. So that of the last results, from 256 KiB each, is kept when they are freed, and a result
-    of the same size gets it, as the gradient of the next training step does.
+    Writing to memory that the operating system has just handed out takes longer than computing most losses, since the
+    memory is mapped and zeroed a page at a time. So the memory of the last results, from 256 KiB each, is kept when
+    they are freed, and the next result of the same size gets it, as the gradient of the next training step does.
 
     Parameters
     ----------

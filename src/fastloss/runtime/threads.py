@@ -13,7 +13,7 @@ from fastloss.runtime.cgroups import cgroup_cpus
 
 
 def _count(name: str, n: int) -> int:
-    """Return a number of threads, or raise what names the argument."""
+    """Return a number of threads, or raise an error that names the argument."""
     try:
         count = operator.index(n)
     except TypeError:
