@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from expressions import HESSIANS, NUMPY, NUMPY_ROWS, Array, Function
 from rows import Row
 
 import fastloss as fl
 
-Array = NDArray[Any]
-Function = Callable[[Any, Any], Any]
-
 
 class DisagreementError(Exception):
-    """Raised where two contestants do not compute the same function."""
+    """Two contestants do not compute the same function."""
 
 
 class Entry(NamedTuple):
@@ -37,11 +34,15 @@ def by_fastloss(loss: str, method: str, y: Array, p: Array, threads: int) -> Ent
         return Entry(lambda y, p: function.value_and_grad(y, *p), y, p, tuple)
     if method == "value":
         return Entry(function, y, p, lambda value: (value,))
-    return Entry(getattr(function, method), y, p, tuple)
+    return Entry(getattr(function, method), y, p, _parts(method))
+
+
+def _parts(method: str) -> Callable[[Any], tuple[Any, ...]]:
+    return (lambda grad: (grad,)) if method == "grad" else tuple
 
 
 def overwriting(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
-    """Return the same call with out=, which takes no time to get memory from the system."""
+    """The same with out=, so that no time goes into getting memory from the system."""
     entry, out = by_fastloss(loss, method, y, p, threads), np.empty_like(p)
     return entry._replace(function=partial(entry.function, out=out))
 
@@ -49,88 +50,16 @@ def overwriting(loss: str, method: str, y: Array, p: Array, threads: int) -> Ent
 # ---- NumPy ------------------------------------------------------------------------------------------
 
 
-def _softplus(s: Array) -> Array:
-    return np.log1p(np.exp(-np.abs(s))) + np.maximum(s, 0)
-
-
-def _sigmoid(s: Array) -> Array:
-    return 1 / (1 + np.exp(-s))
-
-
-def _focal_grad(y: Array, p: Array) -> Array:
-    sign = 2 * y - 1
-    q = _sigmoid(-sign * p)
-    return -sign * q**2 * (2 * (1 - q) * _softplus(-sign * p) + q)
-
-
-NUMPY: dict[str, tuple[Function, Function]] = {  # return the value and the derivative of each element
-    "squared_error": (lambda y, p: (p - y) ** 2, lambda y, p: 2 * (p - y)),
-    "absolute_error": (lambda y, p: np.abs(p - y), lambda y, p: np.sign(p - y)),
-    "huber": (
-        lambda y, p: np.where(np.abs(p - y) <= 1, (p - y) ** 2 / 2, np.abs(p - y) - 0.5),
-        lambda y, p: np.clip(p - y, -1, 1),
-    ),
-    "log_cosh": (
-        lambda y, p: np.abs(p - y) + np.log1p(np.exp(-2 * np.abs(p - y))) - np.log(2).astype(p.dtype),
-        lambda y, p: np.tanh(p - y),
-    ),
-    "logistic": (lambda y, p: _softplus(p) - y * p, lambda y, p: _sigmoid(p) - y),
-    "focal": (
-        lambda y, p: _sigmoid((1 - 2 * y) * p) ** 2 * _softplus((1 - 2 * y) * p),
-        _focal_grad,
-    ),
-    "binary_cross_entropy": (
-        lambda y, p: -(y * np.log(p) + (1 - y) * np.log1p(-p)),
-        lambda y, p: (p - y) / (p * (1 - p)),
-    ),
-    "poisson": (lambda y, p: np.exp(p) - y * p, lambda y, p: np.exp(p) - y),
-    "gamma": (lambda y, p: p + y * np.exp(-p), lambda y, p: 1 - y * np.exp(-p)),
-}
-
-
-def _softmax(s: Array) -> tuple[Array, Array]:
-    """Return the softmax of each row, and the logarithm."""
-    log_p = s - s.max(axis=1, keepdims=True)
-    p = np.exp(log_p)
-    total = p.sum(axis=1, keepdims=True)
-    p /= total
-    log_p -= np.log(total)
-    return p, log_p
-
-
-def _softmax_value_and_grad(y: Array, s: Array) -> tuple[float, Array]:
-    rows = np.arange(y.size)
-    p, log_p = _softmax(s)
-    p[rows, y] -= 1
-    p /= y.size
-    return -np.mean(log_p[rows, y]), p
-
-
-def _softmax_grad_and_hess(y: Array, s: Array) -> tuple[Array, Array]:
-    p, _ = _softmax(s)
-    hess = p * (1 - p) / y.size
-    p[np.arange(y.size), y] -= 1
-    return p / y.size, hess
-
-
-def _linear_value_and_grad(y: Array, layer: tuple[Array, Array]) -> tuple[Any, ...]:
-    x, w = layer
-    value, g = _softmax_value_and_grad(y, x @ w.T)
-    return value, g @ w, g.T @ x
-
-
-NUMPY_ROWS: dict[tuple[str, str], Function] = {  # what the method returns, all of it
-    ("softmax_cross_entropy", "value_and_grad"): _softmax_value_and_grad,
-    ("softmax_cross_entropy", "grad_and_hess"): _softmax_grad_and_hess,
-    ("linear_cross_entropy", "value_and_grad"): _linear_value_and_grad,
-    ("cross_entropy", "value"): lambda y, p: (-np.mean(np.log(p[np.arange(y.size), y])),),
-}
-
-
-def by_numpy(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
+def by_numpy(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry | None:
     if (loss, method) in NUMPY_ROWS:
         return Entry(NUMPY_ROWS[loss, method], y, p, tuple)
+    if loss not in NUMPY or (method == "grad_and_hess" and loss not in HESSIANS):
+        return None
     value, grad = NUMPY[loss]
+    if method == "grad_and_hess":
+        return Entry(lambda y, p: (grad(y, p) / p.size, HESSIANS[loss](y, p) / p.size), y, p, tuple)
+    if method == "grad":
+        return Entry(lambda y, p: grad(y, p) / p.size, y, p, _parts(method))
     if method == "value":
         return Entry(lambda y, p: np.mean(value(y, p)), y, p, lambda mean: (mean,))
     return Entry(lambda y, p: (np.mean(value(y, p)), grad(y, p) / p.size), y, p, tuple)
@@ -148,44 +77,53 @@ def by_sklearn(loss: str, method: str, y: Array, p: Array, threads: int) -> Entr
         "absolute_error": metrics.mean_absolute_error,
         "binary_cross_entropy": metrics.log_loss,
         "cross_entropy": metrics.log_loss,
+        "squared_log_error": metrics.mean_squared_log_error,
+        "absolute_percentage_error": metrics.mean_absolute_percentage_error,
+        "brier": metrics.brier_score_loss,
+        "hinge": metrics.hinge_loss,
     }
     if method == "value" and loss in metric:
         return Entry(metric[loss], y, p, lambda value: (value,))
     make, scale = {
         "squared_error": (losses.HalfSquaredError, 2),
+        "half_squared_error": (losses.HalfSquaredError, 1),
         "absolute_error": (losses.AbsoluteError, 1),
         "huber": (lambda: losses.HuberLoss(delta=1.0), 1),
+        "pinball": (lambda: losses.PinballLoss(quantile=0.5), 1),
         "logistic": (losses.HalfBinomialLoss, 1),
+        "exponential": (losses.ExponentialLoss, 1),
         "poisson": (losses.HalfPoissonLoss, 1),
         "gamma": (losses.HalfGammaLoss, 1),
+        "tweedie": (lambda: losses.HalfTweedieLoss(power=1.5), 1),
         "softmax_cross_entropy": (lambda: losses.HalfMultinomialLoss(n_classes=p.shape[1]), 1),
     }.get(loss, (None, 1))
     if make is None:
         return None
-    methods = {"value": "loss", "value_and_grad": "loss_gradient", "grad_and_hess": "gradient_hessian"}
-    function = getattr(make(), methods[method])
+    methods = {"value": "loss", "grad": "gradient", "value_and_grad": "loss_gradient"}
+    function = getattr(make(), methods.get(method, "gradient_hessian"))
 
     # It returns the losses of the elements. Their mean is not timed, in favour of scikit-learn.
     def unpack(result: Any) -> tuple[Any, ...]:
         if method == "value":
             return (scale * result.mean(),)
+        if method == "grad":
+            return (scale * result / y.size,)
         if method == "grad_and_hess":
             return tuple(scale * part / y.size for part in result)
         return scale * result[0].mean(), scale * result[1] / y.size
 
     # scikit-learn takes classes as floats, too.
-    return Entry(lambda y, p: function(y, p, n_threads=threads), y.astype(p.dtype, copy=False), p, unpack)
+    return Entry(partial(function, n_threads=threads), y.astype(p.dtype, copy=False), p, unpack)
 
 
 # ---- PyTorch ----------------------------------------------------------------------------------------
 
 
-def by_torch(loss: str, method: str, y: Array, p: Any, threads: int) -> Entry | None:
+@cache
+def torch_losses() -> dict[str, Function]:
+    """Functions of predictions and labels that return the mean."""
     import torch
     from torch.nn import functional as F  # noqa: N812 - its usual name
-
-    if method == "grad_and_hess":
-        return None
 
     def focal(p: Any, y: Any) -> Any:  # torchvision's sigmoid_focal_loss
         probability = torch.sigmoid(p)
@@ -201,6 +139,7 @@ def by_torch(loss: str, method: str, y: Array, p: Any, threads: int) -> Entry | 
         "squared_error": F.mse_loss,
         "absolute_error": F.l1_loss,
         "huber": F.huber_loss,
+        "smooth_l1": F.smooth_l1_loss,
         "log_cosh": log_cosh,
         "logistic": F.binary_cross_entropy_with_logits,
         "focal": focal,
@@ -209,14 +148,28 @@ def by_torch(loss: str, method: str, y: Array, p: Any, threads: int) -> Entry | 
         "binary_cross_entropy": F.binary_cross_entropy,
         "cross_entropy": lambda p, y: F.nll_loss(torch.log(p), y),
         "softmax_cross_entropy": F.cross_entropy,
+        "multi_margin": F.multi_margin_loss,
+        "kl_divergence": lambda p, y: F.kl_div(torch.log(p), y, reduction="batchmean"),
+        "tv_distance": lambda p, y: (p - y).abs().sum() / (2 * len(y)),
         "linear_cross_entropy": lambda layer, y: F.cross_entropy(F.linear(*layer), y),
     }
     if hasattr(F, "linear_cross_entropy"):  # computed in chunks, which is not the default
         by_parts = {"options": torch.nn.LinearCrossEntropyOptions()}
         values["F.linear_cross_entropy"] = lambda layer, y: F.linear_cross_entropy(*layer, y, **by_parts)
-    if loss not in values:
+    return values
+
+
+def by_torch(loss: str, method: str, y: Array, p: Any, threads: int) -> Entry | None:
+    value = torch_losses().get(loss)
+    if value is None or method == "grad_and_hess":
         return None
-    value = values[loss]
+    return torch_entry(value, method, y, p, threads)
+
+
+def torch_entry(value: Function, method: str, y: Array, p: Any, threads: int) -> Entry:
+    """Return a mean of predictions and labels as a contestant, which autograd differentiates."""
+    import torch
+
     torch.set_num_threads(threads)
     labels = torch.from_numpy(y)
     inputs = tuple(map(torch.from_numpy, p)) if isinstance(p, tuple) else torch.from_numpy(p)
@@ -230,6 +183,8 @@ def by_torch(loss: str, method: str, y: Array, p: Any, threads: int) -> Entry | 
         return mean, *torch.autograd.grad(mean, p)
 
     def unpack(result: tuple[Any, ...]) -> tuple[Any, ...]:
+        if method == "grad":
+            return (result[1].numpy(),)
         return result[0].item(), *(grad.numpy() for grad in result[1:])
 
     return Entry(forward_and_backward, labels, inputs, unpack)
@@ -247,11 +202,11 @@ def by_jax(loss: str, method: str, y: Array, p: Any, threads: int) -> Entry | No
     import optax
     from jax import numpy as jnp
 
-    if method == "grad_and_hess":
+    if method not in ("value", "value_and_grad"):
         return None
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels
     jax.config.update("jax_enable_x64", True)
-    value: Function = {
+    values: dict[str, Function] = {
         "squared_error": lambda y, p: optax.squared_error(p, y),
         "absolute_error": lambda y, p: jnp.abs(p - y),
         "huber": lambda y, p: optax.huber_loss(p, y, delta=1.0),
@@ -264,10 +219,12 @@ def by_jax(loss: str, method: str, y: Array, p: Any, threads: int) -> Entry | No
         "cross_entropy": lambda y, p: -jnp.log(p[jnp.arange(y.size), y]),
         "softmax_cross_entropy": lambda y, p: cross_entropy(p, y),
         "linear_cross_entropy": lambda y, layer: cross_entropy(layer[0] @ layer[1].T, y),
-    }[loss]
+    }
+    if loss not in values:
+        return None
 
     def mean(y: Any, p: Any) -> Any:
-        return jnp.mean(value(y, p))
+        return jnp.mean(values[loss](y, p))
 
     compiled = jax.jit(mean if method == "value" else jax.value_and_grad(mean, argnums=1))
     return Entry(
@@ -296,7 +253,7 @@ def installed() -> list[str]:
 
 
 def exp_and_log1p(loss: str, method: str, y: Array, p: Array, threads: int) -> Entry:
-    """Compute the two functions that the logistic loss consists of, and nothing else."""
+    """The two functions that logistic consists of, and nothing else."""
     return Entry(lambda y, p: (np.exp(p), np.log1p(p)), y, np.abs(p), lambda result: ())  # nothing to check
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
@@ -24,19 +24,26 @@ Samples = dict[str, list[float]]
 SETTLE = 0.1
 
 
-def interleave(entries: dict[str, Entry], rounds: int, seconds: float) -> Samples:
-    """Time every entry once a round, in random order; a sample is the mean of calls that last `seconds`."""
+def interleave(
+    entries: dict[str, Entry], rounds: int, seconds: float, threadless: Collection[str] = ()
+) -> Samples:
+    """Time every entry once a round, in random order; a sample is the mean of calls that last `seconds`.
+
+    After those named in `threadless` comes no pause, since no threads of theirs can spin.
+    """
     timers = {
         name: Timer("function(y, p)", globals={"function": entry.function, "y": entry.y, "p": entry.p})
         for name, entry in entries.items()
     }
     numbers = {name: calls_for(timer, seconds) for name, timer in timers.items()}
     samples: Samples = {name: [] for name in entries}
-    order, shuffle = list(entries), random.Random(0).shuffle
+    order, shuffle, last = list(entries), random.Random(0).shuffle, ""
     for _ in range(rounds):
         shuffle(order)
         for name in order:
-            time.sleep(SETTLE)
+            if last not in threadless:
+                time.sleep(SETTLE)
+            last = name
             timers[name].timeit(1)  # wakes the threads, of all contestants alike
             samples[name].append(timers[name].timeit(numbers[name]) / numbers[name])
     return samples
@@ -84,7 +91,24 @@ def copiers(p: Array, threads: int) -> dict[str, Entry]:
     return entries
 
 
-def in_threads(function: Callable[[Array, Array], Any], *parts: list[Array]) -> Entry:
+def triads(size: int, dtype: str, threads: int) -> dict[str, Entry]:
+    """Return functions that read two arrays and write a third, by which bandwidths are measured."""
+    a, b, c = (np.ones(size, dtype) for _ in range(3))
+    entries = {"triad: np.add": Entry(lambda b, c: np.add(b, c, a), b, c, lambda result: ())}
+    if threads > 1:
+        parts = [np.array_split(array, threads) for array in (b, c, a)]
+        entries["triad: np.add in threads"] = in_threads(np.add, *parts)
+    if find_spec("torch"):
+        import torch
+
+        out, *tensors = map(torch.from_numpy, (a, b, c))
+        entries["triad: torch.add"] = Entry(
+            lambda b, c: torch.add(b, c, alpha=3, out=out), *tensors, lambda result: ()
+        )
+    return entries
+
+
+def in_threads(function: Callable[..., Any], *parts: list[Array]) -> Entry:
     pool = _pool(len(parts[0]))
     return Entry(lambda y, p: list(pool.map(function, *parts)), None, None, lambda result: ())
 

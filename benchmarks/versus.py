@@ -151,6 +151,14 @@ def cells(result: dict[str, Any]) -> list[str]:
     return [result["title"], *contestants, limit, result["target"], result["verdict"]]
 
 
+def markdown(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(headings, *body, strict=True)]
+    lines = [headings, ["-" * width for width in widths], *body]
+    return "\n".join(
+        f"| {' | '.join(cell.ljust(k) for cell, k in zip(line, widths, strict=True))} |" for line in lines
+    )
+
+
 def print_table(results: list[dict[str, Any]]) -> None:
     """Print the results in Markdown, or on a terminal with colours."""
     headings = ["", "fastloss", *COLUMNS, "memory bandwidth", "target: at least", "verdict"]
@@ -161,9 +169,7 @@ def print_table(results: list[dict[str, Any]]) -> None:
         from rich.console import Console
         from rich.table import Table
     except ImportError:
-        widths = [max(map(len, column)) for column in zip(headings, *body, strict=True)]
-        for line in [headings, ["-" * width for width in widths], *body]:
-            print("|", " | ".join(cell.ljust(k) for cell, k in zip(line, widths, strict=True)), "|")
+        print(markdown(headings, body))
         return
     table = Table(*headings)
     for line in body:

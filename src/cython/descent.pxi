@@ -76,7 +76,9 @@ cdef class Descent:
         model.weight.data = NULL
         if weight is not None:
             describe_contiguous(&model.weight, weight)
-        self.call.order = NULL if order is None else <const cnp.int64_t *>cnp.PyArray_DATA(<ndarray>order)
+        self.call.order = NULL
+        if order is not None:
+            self.call.order = <const cnp.int64_t *>cnp.PyArray_DATA(<ndarray>order)
         self.call.rows = rows
         return 0
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +18,10 @@ from documents import ROOT
 import fastloss as fl
 
 BENCHMARKS = ROOT / "benchmarks"
+MAP_COLUMNS = (
+    *("family", "loss", "method", "dtype", "elements", "rows", "classes", "features", "threads", "shape"),
+    *("peer", "ratio", "limit", "reached", "rounds"),
+)
 MODULES = [path.stem for path in BENCHMARKS.glob("suite/*.py") if path.stem not in ("__init__", "inputs")]
 
 
@@ -61,6 +67,60 @@ def test_linear() -> None:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("ms |") >= 6
+
+
+def test_map(tmp_path: Path) -> None:
+    """Every cell has both ratios, in the table and in the pictures, and the worst are shown."""
+    losses = ["logistic", "softmax_cross_entropy", "linear_cross_entropy"]
+    options = ["--quick", "--rounds=1", "--largest=100", f"--output={tmp_path}", "--losses", *losses]
+    command = [sys.executable, BENCHMARKS / "map.py", *options]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("## The worst ten") == 3
+    with (tmp_path / "map.csv").open(encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        found = list(table)
+    assert table.fieldnames == [*MAP_COLUMNS]
+    module = importlib.import_module("cells")
+    expected = module.cells(2, 100, losses, list(module.FAMILIES))
+    assert sorted(cell["family"] for cell in found) == sorted(cell.family for cell in expected)
+    assert {cell["family"] for cell in found} == set(module.FAMILIES)
+    for cell in found:
+        assert cell["peer"]
+        assert float(cell["ratio"]) > 0
+        assert cell["limit"]
+        assert float(cell["reached"]) > 0
+    assert {cell["rounds"] for cell in found} == {"1", "2"}  # the worst were measured again
+    lines = (tmp_path / "map.md").read_text(encoding="utf-8").partition("## All cells")[2].splitlines()
+    assert [line.count(" | ") for line in lines if line] == [len(MAP_COLUMNS) - 1] * (len(found) + 2)
+    if find_spec("matplotlib"):
+        pictures = [
+            f"{axis}-{what}.png" for axis in ("classes", "losses", "shapes") for what in ("limit", "peer")
+        ]
+        assert sorted(path.name for path in tmp_path.glob("*.png")) == pictures
+
+
+def test_cells_of_the_map() -> None:
+    """No cell comes twice, every loss and number of classes is on the map, and --quick is smaller."""
+    module = importlib.import_module("cells")
+    quick, full = (module.cells(2, largest, [], list(module.FAMILIES)) for largest in (10**6, 10**8))
+    assert len({cell.key for cell in full}) == len(full)
+    assert len(quick) < len(full)
+    for cells, largest in ((quick, 10**6), (full, 10**8)):
+        assert {cell.loss for cell in cells} >= {name for family in fl.losses().values() for name in family}
+        assert {cell.classes for cell in cells} >= set(module.CLASSES)
+        assert max(cell.elements for cell in cells) <= largest
+    assert module.cells(2, 10**6, ["huber"], ["rows"]) == []
+
+
+def test_map_says_what_its_budget_left_out(tmp_path: Path) -> None:
+    options = ["--quick", "--largest=10", "--only", "pointwise", "--seconds=-1", f"--output={tmp_path}"]
+    run = subprocess.run(
+        [sys.executable, BENCHMARKS / "map.py", *options], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert "not measured: the budget is spent" in run.stderr
+    assert (tmp_path / "map.csv").read_text(encoding="utf-8").split() == [",".join(MAP_COLUMNS)]
 
 
 @pytest.mark.exhaustive
