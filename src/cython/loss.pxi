@@ -107,7 +107,7 @@ cdef class Loss:
 
         return GenericAlias(cls, parameters)
 
-    def bind(self, **params):
+    def bind(self, *args, **params):
         """Return the same loss with other defaults.
 
         Parameters
@@ -134,9 +134,16 @@ cdef class Loss:
         >>> wide([0.0], [3.0]) == fl.huber([0.0], [3.0], delta=2.0)
         True
         """
+        if args:
+            _arguments.refuse_bound(self.name, tuple(self._params))
         cdef Loss loss = self.with_params(params)
         loss.add_methods()
         return loss
+
+    def __getattr__(self, str name):
+        raise AttributeError(
+            f"{self.name} has no {name!r}; its derivatives are grad, value_and_grad and grad_and_hess", name=name, obj=self
+        )
 
     @property
     def params(self):
@@ -300,6 +307,9 @@ cdef tuple arguments_of(Loss loss, tuple args, dict params):
             raise TypeError(f"{loss.name} got {name} twice: by position and by name")
     for name in names[len(args):]:
         if name not in params:
+            for key in params:
+                if key not in names and key not in loss._params and key not in CALL_OPTIONS:
+                    _arguments.refuse_keyword(loss.name, key, tuple(loss._params))
             _arguments.refuse_missing(loss.name, name, names)
         arguments.append(params.pop(name))
     return tuple(arguments)

@@ -32,11 +32,25 @@ Y, P = np.array([0.0, 1.0, 2.0]), np.array([0.5, 1.0, 4.0])
         (lambda: fl.huber(y_pred=P), "huber needs y_true and y_pred; y_true is missing"),
         (lambda: fl.huber.value_and_grad(Y, y_true=P), "huber got y_true twice: by position and by name"),
         (lambda: fl.huber(Y, P, y_pred=P), "huber got y_pred twice"),
+        (lambda: fl.huber(target=Y, y_pred=P), "huber has no keyword 'target'; it has delta"),
+        (
+            lambda: fl.barron.bind(2.0),
+            r"barron.bind\(alpha=\.\.\., c=\.\.\.\): parameters are passed by keyword",
+        ),
     ],
 )
 def test_arguments_by_position_that_do_not_fit(call, message):
     with pytest.raises(TypeError, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", ["gradient", "backward", "hess", "__array__"])
+def test_attributes_that_a_loss_has_not(name):
+    assert not hasattr(fl.huber, name)
+    with pytest.raises(
+        AttributeError, match=f"huber has no '{name}'; its derivatives are grad, value_and_grad"
+    ):
+        getattr(fl.huber, name)
 
 
 def test_arguments_by_name():

@@ -208,8 +208,7 @@ def scalar(value: float, dtype: np.dtype[Any]) -> Array:
 
 def _call_form(name: str, names: tuple[str, ...], params: tuple[str, ...]) -> str:
     """Describe how the loss is called, in an error."""
-    keywords = "".join(f", {key}=..." for key in params)
-    return f"{name}({', '.join(names)}{keywords})"
+    return f"{name}({', '.join([*names, *(f'{key}=...' for key in params)])})"
 
 
 def refuse_positional(name: str, names: tuple[str, ...], params: tuple[str, ...], given: int) -> NoReturn:
@@ -225,3 +224,8 @@ def refuse_missing(name: str, missing: str, names: tuple[str, ...]) -> NoReturn:
     """Raise for a target or prediction that was not passed."""
     hint = f"; {name}.bind(...) returns the loss with other parameters" if missing == names[0] else ""
     raise TypeError(f"{name} needs {' and '.join(names)}; {missing} is missing{hint}")
+
+
+def refuse_bound(name: str, params: tuple[str, ...]) -> NoReturn:
+    """Raise for parameters that `bind` got by position."""
+    raise TypeError(f"{_call_form(name + '.bind', (), params)}: parameters are passed by keyword")
