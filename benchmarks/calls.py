@@ -17,7 +17,6 @@ from versus import inputs
 CHECKED = 100_000  # elements on which the others must agree with fastloss
 BEYOND_CACHE = 64_000_000  # bytes: calls that move more are limited by the memory
 THREADS_FROM = 20_000  # elements; only scikit-learn wakes threads for less
-
 Limits = dict[str, tuple[Entry, float]]  # what is timed, and by what its time is multiplied
 Prepared = tuple[dict[str, Entry], Limits]
 
@@ -50,13 +49,13 @@ def contestants(cell: Cell, y: Any, p: Any, left_out: dict[str, str]) -> dict[st
     return entries
 
 
-def straight_call(cell: Cell, y: Any, p: Any) -> Limits:
-    """Return the call that a small one is compared with: the straight one, or of straight ones the simplest loss."""
-    loss = cell.loss if cell.family == "shapes" else "squared_error"
+def simpler_call(cell: Cell, y: Any, p: Any) -> Limits:
+    """Return what a shape is compared with, the straight call, or a loss, the simplest one."""
+    if cell.family == "shapes":
+        return {"straight call": (by_fastloss(cell.loss, cell.method, y, p, cell.threads), 1.0)}
     if cell.family == "rows":  # as many numbers to read, where labels are classes
         y = p = p.ravel()
-    entry = by_fastloss(loss, cell.method, y, p, cell.threads)
-    return {f"straight {loss}": (entry, 1.0)}
+    return {"squared_error": (by_fastloss("squared_error", cell.method, y, p, cell.threads), 1.0)}
 
 
 @cache
@@ -82,7 +81,7 @@ def loss_cell(cell: Cell, left_out: dict[str, str]) -> Prepared:
     written = {"value": 0, "grad": 1, "value_and_grad": 1, "grad_and_hess": 2}[cell.method]
     moved = y.nbytes + (1 + written) * p.nbytes
     if cell.family == "shapes" or (moved <= BEYOND_CACHE and cell.loss != "squared_error"):
-        return entries, straight_call(cell, *plain)
+        return entries, simpler_call(cell, *plain)
     return entries, triad(cell, moved)
 
 
