@@ -17,6 +17,7 @@ from versus import inputs
 CHECKED = 100_000  # elements on which the others must agree with fastloss
 BEYOND_CACHE = 64_000_000  # bytes: calls that move more are limited by the memory
 THREADS_FROM = 20_000  # elements; only scikit-learn wakes threads for less
+
 Limits = dict[str, tuple[Entry, float]]  # what is timed, and by what its time is multiplied
 Prepared = tuple[dict[str, Entry], Limits]
 

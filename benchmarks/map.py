@@ -8,6 +8,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,10 +102,11 @@ def measure_all(
         cell.key: measure(cell, rounds, seconds, left_out)
         for cell in until(end - budget * SECOND_LOOK, order, "measured")
     }
-    keys = {id(result): key for key, result in results.items()}
+    cell_of = {id(results[cell.key]): cell for cell in order if cell.key in results}
     lists = [lowest(list(results.values()), ranking) for ranking in RANKINGS]
-    suspects = {keys[id(result)] for found in lists for result in found}
-    for cell in until(end, [cell for cell in order if cell.key in suspects], "measured again"):
+    worst_first = [id(result) for rank in zip_longest(*lists) for result in rank if result]
+    suspects = [cell_of[result] for result in dict.fromkeys(worst_first)]
+    for cell in until(end, suspects, "measured again"):
         results[cell.key] = measure(cell, 2 * rounds, seconds, left_out)
     return [results[key] for key in sorted(results)]
 
