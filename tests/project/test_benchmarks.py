@@ -69,6 +69,7 @@ def test_linear() -> None:
     assert run.stdout.count("ms |") >= 6
 
 
+@pytest.mark.exhaustive
 def test_map(tmp_path: Path) -> None:
     """Every cell has both ratios, in the table and in the pictures, and the worst are shown."""
     losses = ["logistic", "softmax_cross_entropy", "linear_cross_entropy"]
