@@ -115,13 +115,15 @@ def test_cells_of_the_map() -> None:
 
 
 def test_contestants_of_the_map_agree() -> None:
-    """Every cell has a limit and, as NumPy has every loss, another library that computes the same."""
+    """Every cell has a limit, and where PyTorch is installed another library that computes the same."""
     cells, calls = (importlib.import_module(name) for name in ("cells", "calls"))
     left_out: dict[str, str] = {}
     for cell in cells.cells(2, 1000, [], list(cells.FAMILIES)):
         entries, limits = calls.prepared(cell, left_out)
-        assert len(entries) > 1, cell
         assert limits
+        assert "fastloss" in entries
+        if find_spec("torch"):  # of some losses the only other library
+            assert len(entries) > 1, cell
     # scikit-learn's losses of numbers have one dimension
     assert all(name.startswith("scikit-learn, ") and name.endswith("Fortran order") for name in left_out)
 
