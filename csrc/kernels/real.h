@@ -97,7 +97,9 @@ static FL_INLINE real fl_product_error(real a, real b, real p)
     const real ah = at - (at - a), bh = bt - (bt - b);
     const real al = a - ah, bl = b - bh;
     const real e = ((ah * bh - p) + ah * bl + al * bh) + al * bl;
-    return e == e ? e : R(0); /* the split overflows above 2^996 (2^115): no correction there */
+    /* No correction where the split overflows, above 2^996 (2^115), nor where the parts of e are rounded to
+     * subnormal numbers, since they are then no error of p. */
+    return (e == e) & (fl_fabs(p) >= R(256) * FL_MIN_NORMAL) ? e : R(0);
 #endif
 }
 
