@@ -13,7 +13,9 @@
 
 enum {
     /* With so many classes or fewer, strips go across rows; with more, along rows. */
-    FEW_CLASSES = 100,
+    FEW_CLASSES = 256,
+    /* Bytes of a matrix of a tile of strips across rows: two of them are in the first level of cache. */
+    STRIPS = 16384,
     /* About the elements of a block where classes are few, and of a tile where they are many: its last sweep
      * should find them in the second level of cache. */
     BLOCK = 4096,
@@ -82,7 +84,7 @@ static row_place locate(const fl_row_call *call, const fl_array *a, ptrdiff_t ro
 /* ---- tiles of FL_LANES rows -------------------------------------------------------------------- */
 
 /* n rows of a matrix as strips across rows: in place where rows already lie side by side, else a copy in
- * `tile`. */
+ * `tile`. Scores are always copied, since kernels write over them. */
 static fl_rows lanes_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n, char *tile, char *packed)
 {
     const fl_row_call *call = job->call;
@@ -91,7 +93,7 @@ static fl_rows lanes_of(const row_job *job, matrix m, ptrdiff_t row, ptrdiff_t n
     const fl_rows copy = { tile, FL_LANES, FL_LANES * classes };
     const row_place p = locate(call, a, row);
     if (job->direct[m] && p.run >= n) {
-        if (p.step == size && n % FL_LANES == 0)
+        if (m != SCORES && p.step == size && n % FL_LANES == 0)
             return (fl_rows){ p.at, stride / size, FL_LANES };
         if (m < INPUTS)
             job->kernels->gather(p.at, p.step, stride, n, classes, tile);
@@ -303,9 +305,9 @@ static void prepare(row_job *job, const fl_row_call *call)
                                              : fl_item_size(a->type);
     }
     job->across = call->classes <= FEW_CLASSES;
-    job->per_tile = job->across || call->classes * FL_TILE_ROWS < TILE ? FL_TILE_ROWS : TILE / call->classes;
-    if (job->per_tile < 1)
-        job->per_tile = 1;
+    job->per_tile = job->across ? STRIPS / (call->classes * call->real_bytes) / FL_LANES * FL_LANES
+                                : TILE / call->classes;
+    job->per_tile = fl_clip(job->per_tile, job->across ? FL_LANES : 1, FL_TILE_ROWS);
     job->per_block = job->per_tile;
     while (job->per_block * call->classes < BLOCK)
         job->per_block *= 2;

@@ -12,27 +12,27 @@
 #include "kernels/softmax.h"
 
 /* Sums over the classes of each row: of y, of y (top - s), and of (top - s) / FL_MAX_CLASSES, whose sum stays
- * within the range. */
+ * within the range; and the factor `back` of exponentials.h. */
 typedef struct {
-    row_pairs mass, cost, spread;
+    row_pairs mass, cost, spread, back;
 } label_sums;
 
 /* inverse: 1 over the lifted S. miss: 1 - p of the top class. share: what p is multiplied by in the gradient.
- * part: share over the lifted S. base: the part of the label that is the same for all classes. square: 2
- * z_loss mass. */
+ * base: the part of the label that is the same for all classes. square: 2 z_loss mass. For what exp_origin
+ * makes of a score, from_inverse and part are inverse and share times inverse. */
 typedef struct {
-    row_pairs inverse, miss, share, part, base;
+    row_pairs inverse, miss, share, base, from_inverse, part;
     real square[FL_TILE_ROWS];
 } label_factors;
 
-#define FL_LABEL(here, l) (given ? y[l] * w[l] : where[l] == here ? R(1) : R(0))
+/* A finite pair, or inf without a low part. */
+static FL_INLINE pair fl_finite_low(pair a) { return fl_select(a.hi < FL_INF, a, fl_exact(a.hi)); }
 
 static FL_INLINE int fl_strip_labels(const fl_tile *t, int given, ptrdiff_t i, row_sums *sums,
                                      label_sums *labels)
 {
-    strip s = fl_strip(t, t->scores, i, -FL_INF);
-    strip label = { 0 }, weight = { 0 };
-    real top[FL_LANES], at[FL_LANES], where[FL_LANES], ones[FL_LANES];
+    strip s = fl_strip(t, t->scores, i, -FL_INF), label = s, weight = s;
+    real top[FL_LANES], centre[FL_LANES], floor[FL_LANES], magic[FL_LANES], at[FL_LANES], ones[FL_LANES];
     int bad[FL_LANES] = { 0 }, violated = 0;
     lane_sums rest = { { 0 }, { 0 } }, mass = rest, cost = rest, spread = rest;
     if (given) {
@@ -41,7 +41,11 @@ static FL_INLINE int fl_strip_labels(const fl_tile *t, int given, ptrdiff_t i, r
     }
     fl_lanes_of(t, sums->top, i, top);
     fl_groups_of(t, sums->best, i, at);
-    fl_groups_of(t, t->label, i, where);
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++) {
+        const exp_origin o = fl_origin(top[l]);
+        centre[l] = o.centre, floor[l] = o.floor, magic[l] = o.magic;
+    }
     strip live = fl_alive(&s, ones);
     FL_EACH_GROUP(t)
     {
@@ -49,25 +53,28 @@ static FL_INLINE int fl_strip_labels(const fl_tile *t, int given, ptrdiff_t i, r
         const real *y = given ? FL_GROUP(label) : NULL, *w = given ? FL_GROUP(weight) : NULL;
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
+            const exp_origin o = { .centre = centre[l], .floor = floor[l], .magic = magic[l] };
             const int first = at[l] == here;
-            const real due = FL_LABEL(here, l);
             const pair down = fl_select(first | (alive[l] == R(0)), fl_exact(R(0)), fl_sum(top[l], -x[l]));
-            const pair gap = fl_select(down.hi < FL_INF, down, fl_exact(down.hi));
-            const pair part = fl_select(down.hi < FL_INF, fl_scale(due, gap), fl_exact(fl_term(due, gap.hi)));
-            fl_lane_add(&rest, l, fl_select(first, fl_exact(R(0)), fl_lifted_exp(x[l], top[l])));
-            fl_lane_add(&mass, l, fl_exact(due));
-            fl_lane_add(&cost, l, part);
+            const pair gap = fl_finite_low(down);
+            fl_lane_add(&rest, l, fl_select(first, fl_exact(R(0)), fl_exp_from(x[l], o)));
             fl_lane_add(&spread, l, fl_pair(gap.hi / FL_MAX_CLASSES, gap.lo / FL_MAX_CLASSES));
-            if (given)
+            if (given) {
+                const real due = y[l] * w[l];
+                fl_lane_add(&mass, l, fl_exact(due));
+                fl_lane_add(&cost, l, fl_select(down.hi < FL_INF, fl_scale(due, gap), fl_exact(fl_term(due, gap.hi))));
                 bad[l] |= !(y[l] >= R(0) && y[l] <= R(1));
+            }
         }
     }
     for (int l = 0; l < FL_LANES; l++)
         violated |= bad[l] & (((const real *)t->weight)[fl_row(t, i, l)] != R(0));
     fl_lane_total(t, i, &rest, &sums->rest);
-    fl_lane_total(t, i, &mass, &labels->mass);
-    fl_lane_total(t, i, &cost, &labels->cost);
     fl_lane_total(t, i, &spread, &labels->spread);
+    if (given) {
+        fl_lane_total(t, i, &mass, &labels->mass);
+        fl_lane_total(t, i, &cost, &labels->cost);
+    }
     return violated;
 }
 
@@ -80,6 +87,18 @@ static FL_INLINE void fl_sweep_labels(const fl_tile *t, int given, row_sums *sum
     for (ptrdiff_t i = 0; i < fl_strips(t); i++) {
         fl_find(t, 0, i, sums);
         *violated |= fl_strip_labels(t, given, i, sums, labels);
+    }
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < fl_padded(t); i++) {
+        const pair back = fl_from_origin(sums->top[i]), none = fl_exact(R(0));
+        FL_SET(sums->rest, i, fl_times(FL_AT(sums->rest, i), back));
+        FL_SET(labels->back, i, back);
+        if (!given) {
+            const pair gap = fl_finite_low(fl_sum(sums->top[i], -sums->mine[i]));
+            const int any = t->label[i] >= 0;
+            FL_SET(labels->mass, i, fl_exact(any ? R(1) : R(0)));
+            FL_SET(labels->cost, i, fl_select(any & !sums->hit[i], gap, none));
+        }
     }
 }
 
@@ -108,7 +127,9 @@ static FL_INLINE void fl_label_values(const fl_tile *t, const row_sums *sums, co
         const pair miss = fl_times(rest, inverse), lead = fl_choose_pair(c.b == R(0), mass, share);
         FL_SET(out->miss, i, miss);
         FL_SET(out->share, i, lead);
-        FL_SET(out->part, i, fl_times(lead, inverse));
+        const pair from_inverse = fl_times(inverse, FL_AT(labels->back, i));
+        FL_SET(out->from_inverse, i, from_inverse);
+        FL_SET(out->part, i, fl_times(lead, from_inverse));
         FL_SET(out->base, i, base);
         out->square[i] = R(2) * c.b * mass.hi;
         const pair total = fl_plus(own, fl_plus(spread, fl_choose_pair(c.b == R(0), none, penalty)));
@@ -116,34 +137,40 @@ static FL_INLINE void fl_label_values(const fl_tile *t, const row_sums *sums, co
     }
 }
 
+/* The derivatives by a score from p times share and the label; with `bends` also from p and 1 - p. */
+static FL_INLINE real fl_label_slope(pair shared, pair due) { return fl_rounded(fl_plus(shared, fl_negative(due))); }
+
+static FL_INLINE real fl_label_bend(pair shared, pair p, pair q, real square)
+{
+    return fl_rounded(fl_plus(fl_times(shared, q), fl_scale(square, fl_times(p, p))));
+}
+
 static FL_INLINE void fl_strip_label_derivatives(const fl_tile *t, int given, int bends, ptrdiff_t i,
                                                  const row_sums *sums, const label_factors *f, params c,
                                                  real scale)
 {
-    strip s = fl_strip(t, t->scores, i, -FL_INF);
-    strip label = { 0 }, weight = { 0 }, grad = fl_strip(t, t->grad, i, R(0)), hess = { 0 };
+    strip s = fl_strip(t, t->scores, i, -FL_INF), label = s, weight = s;
+    strip grad = fl_strip(t, t->grad, i, R(0)), hess = bends ? fl_strip(t, t->hess, i, R(0)) : grad;
     const pair keep = fl_sum(R(1), -c.a), one = fl_exact(R(1));
-    real top[FL_LANES], at[FL_LANES], where[FL_LANES], factor[FL_LANES], square[FL_LANES];
-    row_pairs lane[5];
+    real centre[FL_LANES], floor[FL_LANES], magic[FL_LANES];
+    real where[FL_LANES], factor[FL_LANES], square[FL_LANES];
+    row_pairs inverse, part, base, mine; /* of each lane; mine: the label of the true class */
     if (given) {
         label = fl_strip(t, t->labels, i, R(0));
         weight = fl_strip(t, t->class_weight, 0, R(0));
     }
-    if (bends)
-        hess = fl_strip(t, t->hess, i, R(0));
-    fl_lanes_of(t, sums->top, i, top);
-    fl_groups_of(t, sums->best, i, at);
     fl_groups_of(t, t->label, i, where);
 #pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
         const ptrdiff_t row = fl_row(t, i, l);
+        const exp_origin o = fl_origin(sums->top[row]);
+        centre[l] = o.centre, floor[l] = o.floor, magic[l] = o.magic;
         factor[l] = ((const real *)t->weight)[row] * scale;
         square[l] = f->square[row];
-        FL_SET(lane[0], l, FL_AT(f->inverse, row));
-        FL_SET(lane[1], l, FL_AT(f->miss, row));
-        FL_SET(lane[2], l, FL_AT(f->share, row));
-        FL_SET(lane[3], l, FL_AT(f->base, row));
-        FL_SET(lane[4], l, FL_AT(f->part, row));
+        FL_SET(inverse, l, FL_AT(f->from_inverse, row));
+        FL_SET(part, l, FL_AT(f->part, row));
+        FL_SET(base, l, FL_AT(f->base, row));
+        FL_SET(mine, l, fl_plus(keep, FL_AT(f->base, row)));
     }
     FL_EACH_GROUP(t)
     {
@@ -152,24 +179,15 @@ static FL_INLINE void fl_strip_label_derivatives(const fl_tile *t, int given, in
         real *to = FL_GROUP(grad), *h = bends ? FL_GROUP(hess) : NULL;
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
-            const int first = at[l] == here;
-            const pair inverse = FL_AT(lane[0], l), miss = FL_AT(lane[1], l), share = FL_AT(lane[2], l);
-            const pair due = fl_plus(fl_scale(FL_LABEL(here, l), keep), FL_AT(lane[3], l));
-            const pair lifted = fl_lifted_exp(x[l], top[l]), e = fl_times(lifted, inverse);
-            const pair shared = fl_times(lifted, FL_AT(lane[4], l)); /* p times share */
-            /* for the top class p = 1 - miss, and share - label is taken first, so that none of its digits
-             * are lost */
-            const pair moved = fl_select(first, fl_negative(fl_times(share, miss)), shared);
-            const pair rest = fl_select(first, fl_plus(share, fl_negative(due)), fl_negative(due));
-            const real slope = factor[l] * fl_rounded(fl_plus(moved, rest));
+            const exp_origin o = { .centre = centre[l], .floor = floor[l], .magic = magic[l] };
+            const pair e = fl_exp_from(x[l], o), shared = fl_times(e, FL_AT(part, l));
+            const pair due = given ? fl_plus(fl_scale(y[l] * w[l], keep), FL_AT(base, l))
+                                   : fl_select(where[l] == here, FL_AT(mine, l), FL_AT(base, l));
             if (bends) {
-                const pair p = fl_select(first, fl_plus(one, fl_negative(miss)), e);
-                const pair q = fl_select(first, miss, fl_plus(one, fl_negative(e)));
-                const pair whole = fl_select(first, fl_times(share, p), shared);
-                const pair bend = fl_plus(fl_times(whole, q), fl_scale(square[l], fl_times(p, p)));
-                h[l] = factor[l] == R(0) ? R(0) : factor[l] * fl_rounded(bend);
+                const pair p = fl_times(e, FL_AT(inverse, l)), q = fl_plus(one, fl_negative(p));
+                h[l] = factor[l] == R(0) ? R(0) : factor[l] * fl_label_bend(shared, p, q, square[l]);
             }
-            to[l] = factor[l] == R(0) ? R(0) : slope;
+            to[l] = factor[l] == R(0) ? R(0) : factor[l] * fl_label_slope(shared, due);
         }
     }
     fl_flush(t, &grad);
@@ -177,11 +195,45 @@ static FL_INLINE void fl_strip_label_derivatives(const fl_tile *t, int given, in
         fl_flush(t, &hess);
 }
 
+/* For the top class p = 1 - miss, and share - label is taken first, so that none of its digits are lost. */
+static FL_INLINE void fl_label_tops(const fl_tile *t, int bends, const row_sums *sums, const label_factors *f,
+                                    const row_pairs *due, real scale)
+{
+    real grad[FL_TILE_ROWS], hess[FL_TILE_ROWS];
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < fl_padded(t); i++) {
+        const real factor = ((const real *)t->weight)[i] * scale;
+        const pair miss = FL_AT(f->miss, i), share = FL_AT(f->share, i), one = fl_exact(R(1));
+        const pair lead = fl_plus(share, fl_negative(FL_AT(*due, i)));
+        const pair p = fl_plus(one, fl_negative(miss));
+        grad[i] = factor * fl_label_slope(lead, fl_times(share, miss));
+        if (bends)
+            hess[i] = factor * fl_label_bend(fl_times(share, p), p, miss, f->square[i]);
+    }
+    for (ptrdiff_t row = 0; row < t->rows; row++)
+        if (sums->best[row] >= 0 && ((const real *)t->weight)[row] != R(0)) {
+            *fl_cell(t, t->grad, row, sums->best[row]) = grad[row];
+            if (bends)
+                *fl_cell(t, t->hess, row, sums->best[row]) = hess[row];
+        }
+}
+
 static FL_INLINE void fl_label_derivatives(const fl_tile *t, int given, int bends, const row_sums *sums,
                                            const label_factors *f, params c, real scale)
 {
+    const pair keep = fl_sum(R(1), -c.a);
+    row_pairs due; /* the label of the top class */
+    for (ptrdiff_t i = 0; i < fl_padded(t); i++) {
+        const int32_t best = sums->best[i];
+        real y = sums->hit[i] ? R(1) : R(0);
+        if (given)
+            y = best < 0 || i >= t->rows ? R(0)
+                                         : *fl_cell(t, t->labels, i, best) * *fl_cell(t, t->class_weight, 0, best);
+        FL_SET(due, i, fl_plus(fl_scale(y, keep), FL_AT(f->base, i)));
+    }
     for (ptrdiff_t i = 0; i < fl_strips(t); i++)
         fl_strip_label_derivatives(t, given, bends, i, sums, f, c, scale);
+    fl_label_tops(t, bends, sums, f, &due, scale);
 }
 
 #define LABELS row_sums *sums, label_sums *labels, int *violated

@@ -12,24 +12,25 @@ static FL_INLINE double fl_add_lanes(const double *x)
            (((x[1] + x[9]) + (x[5] + x[13])) + ((x[3] + x[11]) + (x[7] + x[15])));
 }
 
-/* A sum in each lane. For float32 the sums are doubles, whose rounding does not matter. For float64, `low`
- * holds what each addition has lost; without it equal terms would all lose alike: 17 ULP in a block of 0.1.
- */
+/* A sum in each lane. For float64, `low` holds what each addition has lost; without it equal terms would all
+ * lose alike: 17 ULP in a block of 0.1. For float32 the sums are doubles, whose rounding does not matter.
+ * `low` holds the low parts of pairs, too. */
 typedef struct {
-    double sum[FL_LANES], low[FL_LANES]; /* low is used for float64 alone */
+    double sum[FL_LANES];
+    real low[FL_LANES];
 } lane_sums;
 
 static FL_INLINE void fl_lane_add(lane_sums *s, int l, pair x)
 {
-#if FL_BITS == 32
-    s->sum[l] += (double)x.hi + (double)x.lo;
-#else
-    const double sum = s->sum[l] + x.hi;
-    s->low[l] += fl_sum_error(s->sum[l], x.hi, sum) + x.lo;
-    s->sum[l] = sum;
+    const double sum = s->sum[l] + (double)x.hi;
+#if FL_BITS == 64
+    s->low[l] += fl_sum_error(s->sum[l], x.hi, sum);
 #endif
+    s->low[l] += x.lo;
+    s->sum[l] = sum;
 }
 
+/* The sum over all lanes, of terms without low parts. */
 static FL_INLINE double fl_all_lanes(const lane_sums *s)
 {
     const double sum = fl_add_lanes(s->sum);

@@ -3,7 +3,7 @@
 #ifndef FL_ROWSUM_H
 #define FL_ROWSUM_H
 
-#include "kernels/softmax.h"
+#include "kernels/top.h"
 
 /* y is the label of the class, 0 or 1 where labels are class indices; `mine` is the true class's score. */
 typedef vgh row_term(real y, real x, real mine, params c);
@@ -15,8 +15,6 @@ enum {
     FL_OTHER_CLASSES, /* every class but the true one has a term; the sum is divided by the number of classes,
                          and the true class's derivative is minus the sum of the others' */
     FL_DISTRIBUTIONS, /* every class has a term; labels and scores of a row each add up to 1 */
-    FL_TRUE_CLASS, /* the same for class indices: a label of 0 costs nothing, so that the true class alone has
-                      a term */
 };
 
 #define FL_FAR_FROM_ONE R(0.05)
@@ -32,15 +30,12 @@ typedef struct {
 
 static FL_INLINE void fl_clear(lane_sums *s)
 {
-    memset(s->sum, 0, sizeof s->sum);
-#if FL_BITS == 64
-    memset(s->low, 0, sizeof s->low);
-#endif
+    memset(s, 0, sizeof *s);
 }
 
 static FL_INLINE void fl_begin(const fl_tile *t, int kind, ptrdiff_t i, real scale, term_strip *s)
 {
-    const int others = kind == FL_OTHER_CLASSES, shares = kind == FL_DISTRIBUTIONS || kind == FL_TRUE_CLASS;
+    const int others = kind == FL_OTHER_CLASSES;
     const real *weight = t->weight, share = others ? (real)t->classes : R(1);
     fl_open(t, t->scores, i, R(0), &s->scores);
     if (t->labels.data)
@@ -49,12 +44,11 @@ static FL_INLINE void fl_begin(const fl_tile *t, int kind, ptrdiff_t i, real sca
         fl_open(t, t->grad, i, R(0), &s->grad);
     if (t->hess.data)
         fl_open(t, t->hess, i, R(0), &s->hess);
-    if (kind != FL_TRUE_CLASS)
-        s->live = fl_alive(&s->scores, s->ones);
+    s->live = fl_alive(&s->scores, s->ones);
     fl_clear(&s->total);
-    if (others || kind == FL_TRUE_CLASS)
+    if (others)
         fl_clear(&s->pull), fl_clear(&s->bend);
-    if (shares)
+    if (kind == FL_DISTRIBUTIONS)
         fl_clear(&s->score), fl_clear(&s->label);
     fl_groups_of(t, t->label, i, s->where);
 #pragma omp simd
@@ -70,7 +64,7 @@ static FL_INLINE void fl_begin(const fl_tile *t, int kind, ptrdiff_t i, real sca
 
 static FL_INLINE int fl_end(const fl_tile *t, int kind, ptrdiff_t i, term_strip *s)
 {
-    const int others = kind == FL_OTHER_CLASSES, known = kind == FL_TRUE_CLASS;
+    const int others = kind == FL_OTHER_CLASSES;
     const real *weight = t->weight;
     const ptrdiff_t first = fl_row(t, i, 0), left = t->rows - first, rows = t->across ? FL_LANES : 1;
     real *value = t->value;
@@ -91,19 +85,16 @@ static FL_INLINE int fl_end(const fl_tile *t, int kind, ptrdiff_t i, term_strip 
     }
     for (int l = 0; l < FL_LANES; l++)
         any |= s->bad[l] & (weight[fl_row(t, i, l)] != R(0)) & (!t->across | (l < left));
-    if (kind == FL_DISTRIBUTIONS || known) {
+    if (kind == FL_DISTRIBUTIONS) {
         fl_lane_total(t, i, &s->score, &score);
-        if (!known)
-            fl_lane_total(t, i, &s->label, &label);
+        fl_lane_total(t, i, &s->label, &label);
         for (ptrdiff_t row = first; row < first + rows; row++) {
             const int off = (fl_fabs(score.hi[row] - R(1)) > FL_FAR_FROM_ONE) |
-                            (known ? 0 : fl_fabs(label.hi[row] - R(1)) > FL_FAR_FROM_ONE);
+                            (fl_fabs(label.hi[row] - R(1)) > FL_FAR_FROM_ONE);
             any |= off & (weight[row] != R(0)) & (row < t->rows);
-            if (known && score.hi[row] != score.hi[row] && weight[row] != R(0))
-                value[row] = score.hi[row]; /* the score of another class is NaN */
         }
     }
-    if (!(others || known) || !t->grad.data)
+    if (!others || !t->grad.data)
         return any;
     fl_lane_total(t, i, &s->pull, &pull);
     if (t->hess.data)
@@ -124,52 +115,6 @@ FL_SWEEP(fl_begin_strip, fl_begin(&of_kind, kind, i, scale, s), int kind, ptrdif
          term_strip *s)
 FL_SWEEP(fl_end_strip, *violated |= fl_end(&of_kind, kind, i, s), int kind, ptrdiff_t i, term_strip *s,
          int *violated)
-
-/* The only term of a row. In a strip along a row every lane computes it, and the first lane's counts. */
-static FL_INLINE void fl_true_term(row_term *f, int derivatives, const fl_tile *t, params c, term_strip *s)
-{
-#pragma omp simd
-    for (int l = 0; l < FL_LANES; l++) {
-        const vgh term = f(R(1), s->mine[l], s->mine[l], c);
-        const int counts = t->across | (l == 0);
-        s->total.sum[l] = counts ? (double)term.value : 0;
-        if (derivatives)
-            s->pull.sum[l] = counts ? -(double)term.grad : 0;
-        if (derivatives > 1)
-            s->bend.sum[l] = counts ? (double)term.hess : 0;
-    }
-}
-
-static FL_INLINE void fl_strip_true_class(row_term *f, row_domain *violated, int derivatives, int across,
-                                          const fl_tile *t, ptrdiff_t i, params c, real scale, int *any)
-{
-    term_strip s;
-    real few[FL_LANES] = { 0 }; /* a sum of few classes need not be exact to tell whether it is near 1 */
-    FL_NAME(fl_begin_strip)(t, FL_TRUE_CLASS, i, scale, &s);
-    FL_EACH_GROUP(t)
-    {
-        const real *x = FL_GROUP(s.scores); /* the lanes that fill up the last group hold 0 */
-        real *to = derivatives ? FL_GROUP(s.grad) : NULL, *h = derivatives > 1 ? FL_GROUP(s.hess) : NULL;
-#pragma omp simd
-        for (int l = 0; l < FL_LANES; l++) {
-            /* or NaN where the score is not finite */
-            const real zero = s.factor[l] == R(0) ? R(0) : x[l] - x[l];
-            s.bad[l] |= violated(R(0), x[l], c);
-            if (across)
-                few[l] += x[l];
-            else
-                fl_lane_add(&s.score, l, fl_exact(x[l]));
-            if (derivatives)
-                to[l] = zero;
-            if (derivatives > 1)
-                h[l] = zero;
-        }
-    }
-    for (int l = 0; l < FL_LANES; l++)
-        s.score.sum[l] = across ? (double)few[l] : s.score.sum[l];
-    fl_true_term(f, derivatives, t, c, &s);
-    FL_NAME(fl_end_strip)(t, FL_TRUE_CLASS, i, &s, any);
-}
 
 static FL_INLINE void fl_strip_terms(row_term *f, row_domain *violated, int kind, int derivatives,
                                      const fl_tile *t, ptrdiff_t i, params c, real scale, int *any)
@@ -213,12 +158,7 @@ static FL_INLINE int fl_terms(row_term *f, row_domain *violated, int kind, int d
 {
     int any = 0;
     for (ptrdiff_t i = 0; i < fl_strips(t); i++)
-        if (kind == FL_TRUE_CLASS && t->across)
-            fl_strip_true_class(f, violated, derivatives, 1, t, i, c, scale, &any);
-        else if (kind == FL_TRUE_CLASS)
-            fl_strip_true_class(f, violated, derivatives, 0, t, i, c, scale, &any);
-        else
-            fl_strip_terms(f, violated, kind, derivatives, t, i, c, scale, &any);
+        fl_strip_terms(f, violated, kind, derivatives, t, i, c, scale, &any);
     return any;
 }
 
@@ -236,11 +176,113 @@ static FL_INLINE int fl_sum_kind(row_term *f, row_domain *violated, int kind, co
     return any;
 }
 
+/* ---- distributions with class indices -------------------------------------------------------------- */
+
+/* A label of 0 costs nothing, so that the true class alone has a term. The other scores are looked at: sums of
+ * them, which need not be exact to tell whether they are near 1, and whether any is bad. */
+typedef struct {
+    real sum[FL_TILE_ROWS], bad[FL_TILE_ROWS];
+} row_checks;
+
+static FL_INLINE void fl_check_strip(row_domain *violated, int derivatives, const fl_tile *t, ptrdiff_t i,
+                                     params c, row_checks *checks)
+{
+    strip s = fl_strip(t, t->scores, i, R(0)), grad = s, hess = s;
+    real sum[FL_LANES], bad[FL_LANES], present[FL_LANES];
+    if (derivatives)
+        grad = fl_strip(t, t->grad, i, R(0));
+    if (derivatives > 1)
+        hess = fl_strip(t, t->hess, i, R(0));
+    fl_lanes_of(t, t->weight, i, present);
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++)
+        sum[l] = bad[l] = R(0);
+    FL_EACH_GROUP(t)
+    {
+        const real *x = FL_GROUP(s);
+        real *to = derivatives ? FL_GROUP(grad) : NULL, *h = derivatives > 1 ? FL_GROUP(hess) : NULL;
+        fl_prefetch(t, &s, g, FL_AHEAD);
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const real xi = x[l], zero = present[l] == R(0) ? R(0) : xi - xi; /* or NaN: xi is not finite */
+            sum[l] += xi;
+            bad[l] = violated(R(0), xi, c) ? R(1) : bad[l];
+            if (derivatives)
+                to[l] = zero;
+            if (derivatives > 1)
+                h[l] = zero;
+        }
+    }
+    if (derivatives)
+        fl_flush(t, &grad);
+    if (derivatives > 1)
+        fl_flush(t, &hess);
+    for (int width = FL_LANES / 2; width && !t->across; width /= 2)
+        for (int l = 0; l < width; l++)
+            sum[l] += sum[l + width], bad[l] += bad[l + width];
+    for (int l = 0; l < (t->across ? FL_LANES : 1); l++)
+        checks->sum[fl_row(t, i, l)] = sum[l], checks->bad[fl_row(t, i, l)] = bad[l];
+}
+
+static FL_INLINE void fl_check_rows(row_domain *violated, const fl_tile *t, params c, row_checks *checks)
+{
+    for (ptrdiff_t row = t->rows; row < fl_padded(t); row++)
+        checks->sum[row] = R(1), checks->bad[row] = R(0);
+    for (ptrdiff_t i = 0; i < fl_strips(t); i++)
+        if (t->hess.data)
+            fl_check_strip(violated, 2, t, i, c, checks);
+        else if (t->grad.data)
+            fl_check_strip(violated, 1, t, i, c, checks);
+        else
+            fl_check_strip(violated, 0, t, i, c, checks);
+}
+
+static FL_INLINE int fl_true_class_rows(row_term *f, row_domain *violated, const fl_tile *t)
+{
+    const double *k = t->constants;
+    const params c = { (real)k[0], (real)k[1], (real)k[2], (real)k[3] };
+    const real *weight = t->weight, scale = (real)t->scale;
+    real *value = t->value, mine[FL_TILE_ROWS], grad[FL_TILE_ROWS], hess[FL_TILE_ROWS];
+    fl_tile of_kind = *t;
+    row_checks checks;
+    int any = 0;
+    for (ptrdiff_t row = 0; row < fl_padded(t); row++)
+        mine[row] = t->label[row] < 0 ? R(1) : *fl_cell(t, t->scores, row, t->label[row]);
+    if (t->across) {
+        of_kind.across = 1;
+        fl_check_rows(violated, &of_kind, c, &checks);
+    } else {
+        of_kind.across = 0;
+        fl_check_rows(violated, &of_kind, c, &checks);
+    }
+#pragma omp simd
+    for (ptrdiff_t row = 0; row < fl_padded(t); row++) {
+        const real w = weight[row], sum = checks.sum[row];
+        const vgh term = f(R(1), mine[row], mine[row], c);
+        value[row] = w == R(0) ? R(0) : sum == sum ? w * term.value : sum; /* another class's score is NaN */
+        grad[row] = w * scale * term.grad;
+        hess[row] = w * scale * term.hess;
+    }
+    for (ptrdiff_t row = 0; row < t->rows; row++) {
+        const int counts = weight[row] != R(0), off = fl_fabs(checks.sum[row] - R(1)) > FL_FAR_FROM_ONE;
+        any |= counts & (off | (checks.bad[row] > R(0)));
+        if (!counts || t->label[row] < 0)
+            continue;
+        if (t->grad.data)
+            *fl_cell(t, t->grad, row, t->label[row]) = grad[row];
+        if (t->hess.data)
+            *fl_cell(t, t->hess, row, t->label[row]) = hess[row];
+    }
+    *t->correct = 0;
+    *t->sum = fl_row_sum(t);
+    return any;
+}
+
 /* `labels` is what y_true may be, as the registry says. */
 static FL_INLINE int fl_sum_rows(row_term *f, row_domain *violated, int kind, int labels, const fl_tile *t)
 {
     if (kind == FL_DISTRIBUTIONS && labels != FL_LABELS_rows && !t->labels.data)
-        return fl_sum_kind(f, violated, FL_TRUE_CLASS, t);
+        return fl_true_class_rows(f, violated, t);
     return fl_sum_kind(f, violated, kind, t);
 }
 

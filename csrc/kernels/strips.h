@@ -83,9 +83,12 @@ static FL_INLINE void fl_open(const fl_tile *t, fl_rows m, ptrdiff_t i, real fil
     s->n = t->across ? FL_LANES : (t->classes - 1) % FL_LANES + 1;
     s->short_group = s->patched = -1;
     if (s->n < FL_LANES) {
+        real last[2 * FL_LANES]; /* copies of known lengths are moves */
         s->short_group = fl_groups(t) - 1;
-        for (ptrdiff_t l = 0; l < FL_LANES; l++)
-            s->tail[l] = l < s->n ? s->data[t->classes - s->n + l] : filler;
+        for (int l = 0; l < FL_LANES; l++)
+            last[FL_LANES + l] = filler;
+        memcpy(last, s->data + t->classes - FL_LANES, FL_LANES * sizeof *last);
+        memcpy(s->tail, last + FL_LANES - s->n, sizeof s->tail);
     }
 }
 
@@ -147,9 +150,12 @@ static FL_INLINE void fl_prefetch(const fl_tile *t, const strip *s, ptrdiff_t g,
 
 static FL_INLINE void fl_flush(const fl_tile *t, const strip *s)
 {
-    if (s->n < FL_LANES)
-        for (ptrdiff_t l = 0; l < s->n; l++)
-            s->data[t->classes - s->n + l] = s->tail[l];
+    if (s->n < FL_LANES) {
+        real last[2 * FL_LANES];
+        memcpy(last, s->data + t->classes - FL_LANES, FL_LANES * sizeof *last);
+        memcpy(last + FL_LANES - s->n, s->tail, sizeof s->tail);
+        memcpy(s->data + t->classes - FL_LANES, last, FL_LANES * sizeof *last);
+    }
 }
 
 /* Turns the sums of the lanes into sums of the rows. */
@@ -158,8 +164,9 @@ static FL_INLINE void fl_lane_total(const fl_tile *t, ptrdiff_t i, lane_sums *s,
     for (int width = FL_LANES / 2; width && !t->across; width /= 2)
         for (int l = 0; l < width; l++) {
             const double a = s->sum[l], b = s->sum[l + width], sum = a + b;
+            s->low[l] += s->low[l + width];
 #if FL_BITS == 64
-            s->low[l] += s->low[l + width] + fl_sum_error(a, b, sum);
+            s->low[l] += fl_sum_error(a, b, sum);
 #endif
             s->sum[l] = sum;
         }
@@ -167,7 +174,8 @@ static FL_INLINE void fl_lane_total(const fl_tile *t, ptrdiff_t i, lane_sums *s,
 #pragma omp simd
     for (int l = 0; l < (t->across ? FL_LANES : 1); l++) {
 #if FL_BITS == 32
-        const real high = (real)s->sum[l], low = (real)(s->sum[l] - (double)high);
+        const double sum = s->sum[l] + (double)s->low[l];
+        const real high = (real)sum, low = (real)(sum - (double)high);
         hi[l] = high;
         lo[l] = high < FL_INF ? low : R(0);
 #else

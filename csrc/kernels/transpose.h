@@ -61,6 +61,11 @@ static FL_INLINE void fl_exchange(int scattering, char *rows, ptrdiff_t step, pt
 {
     const ptrdiff_t size = sizeof(real), line = FL_LANES * size;
     const int whole = n == FL_LANES && stride == size;
+    for (ptrdiff_t k = 0; n == FL_LANES && step == size && k < classes; k++)
+        __builtin_memcpy(scattering ? rows + k * stride : lanes + k * line,
+                         scattering ? lanes + k * line : rows + k * stride, FL_LANES * sizeof(real));
+    if (n == FL_LANES && step == size)
+        return;
     if (whole && step == classes * size && classes == 2) {
         fl_exchange_few(scattering, 2, (real *)rows, (real *)lanes);
         return;
@@ -71,7 +76,9 @@ static FL_INLINE void fl_exchange(int scattering, char *rows, ptrdiff_t step, pt
     }
     ptrdiff_t k = 0;
 #ifdef FL_SIDE
-    for (; whole && k + FL_SIDE <= classes; k += FL_SIDE)
+    /* the last squares overlap those before them where the classes do not fill squares */
+    while (whole && k < classes && classes >= FL_SIDE) {
+        k = k + FL_SIDE <= classes ? k : classes - FL_SIDE;
         for (ptrdiff_t l = 0; l < FL_LANES; l += FL_SIDE) {
             char *row = rows + l * step + k * size, *lane = lanes + k * line + l * size;
             if (scattering)
@@ -79,6 +86,8 @@ static FL_INLINE void fl_exchange(int scattering, char *rows, ptrdiff_t step, pt
             else
                 fl_square(row, step, lane, line);
         }
+        k += FL_SIDE;
+    }
 #endif
     for (; k < classes; k++)
         for (ptrdiff_t l = 0; l < n; l++)

@@ -52,6 +52,8 @@
 #define FL_FAR 155
 #define FL_FIRST 64
 #define FL_EXP_ZERO 130.0f /* e^-130 times some thousands is far below the least subnormal */
+#define FL_FAR_TOP 260.0f
+#define FL_FLAT 0x1p-47f /* smaller factors would lose digits when they are lowered */
 #define FL_EXP_TAIL(r) P3(r, 0x1.55549ep-3, 0x1.5554c2p-5, 0x1.123248p-7, 0x1.6d7804p-10)
 #define FL_LOG_POLY(z) P3(z, 0x1.555556p-1, 0x1.9999ecp-2, 0x1.245ba6p-2, 0x1.ddf01ap-3)
 #define FL_LOG1P_UNIT_CENTRE 0x1p-1f
@@ -81,6 +83,8 @@
 #define FL_FAR 1080
 #define FL_FIRST 512
 #define FL_EXP_ZERO 770.0
+#define FL_FAR_TOP 1540.0
+#define FL_FLAT 0x1p-830
 #define FL_EXP_TAIL(r)                                                                             \
     P8(r, 0x1.555555555555bp-3, 0x1.55555555535a9p-5, 0x1.111111110ea98p-7, 0x1.6c16c17bb6799p-10, \
        0x1.a01a01b4daa96p-13, 0x1.a019ae361609fp-16, 0x1.71ddebc545429p-19, 0x1.289cc0c10aa38p-22, \
@@ -201,14 +205,40 @@ static FL_INLINE exp_minus_reduced fl_exp_minus_reduced(real a, real a_lo)
     return (exp_minus_reduced){ .r = r, .q = fl_exp_rest(r), .magic = magic };
 }
 
-/* The same for e^x = mantissa * 2^k with any x: first k alone, then all parts. */
+/* The power of two next to e^x is 2^fl_exponent(x). */
 static FL_INLINE real fl_exponent(real x) { return fl_fma(x, FL_LOG2E, FL_MAGIC) - FL_MAGIC; }
 
-static FL_INLINE exp_minus_reduced fl_exp_reduced(real x)
+/* A lifted number is 2^FL_LIFT times as large. A lifted e^-a is normal wherever e^-a is not 0, so that a
+ * small factor can be applied before the result becomes subnormal and loses digits; fl_lowered takes the
+ * 2^FL_LIFT away again. */
+#define FL_LIFT (FL_MANTISSA + 40)
+
+static FL_INLINE real fl_lowered(real x) { return x * FL_TWO_TO(-FL_LIFT); }
+
+/* What exponentials in a loop are relative to: e^(s - centre) is multiplied by 2^lift / 2^k for the lift and
+ * the k of fl_exp_origin, or is 0 below `floor`. */
+typedef struct {
+    real centre, floor, magic, unused[2];
+} exp_origin;
+
+static FL_INLINE exp_origin fl_exp_origin(real centre, real k)
 {
-    const real magic = fl_fma(x, FL_LOG2E, FL_MAGIC), k = magic - FL_MAGIC;
+    const real shift = R(FL_BIAS + FL_LIFT) - k;
+    return (exp_origin){ .centre = centre, .floor = R(-0.69314718055994530942) * shift, .magic = FL_MAGIC + shift };
+}
+
+/* e^(s - centre), in 18 operations. At the floor the exponent's field is 0, and so is the scale. The last
+ * five operations are 1 + r + q times the scale, with two roundings that are known. */
+static FL_INLINE pair fl_exp_from(real s, exp_origin o)
+{
+    const real x = fl_at_least(s - o.centre, o.floor);
+    const real magic = fl_fma(x, FL_LOG2E, o.magic), k = magic - o.magic;
     const real r = fl_fma(k, -FL_LN2_LO, fl_fma(k, -FL_LN2_HI, x));
-    return (exp_minus_reduced){ .r = r, .q = fl_exp_rest(r), .magic = magic };
+    const real scale = fl_from_bits(fl_to_bits(magic) << FL_MANTISSA);
+    const real most = fl_fma(scale, r, scale);
+    const real rest = fl_fma(scale, fl_exp_rest(r), fl_fma(scale, r, scale - most));
+    const real hi = most + rest;
+    return fl_pair(hi, rest - (hi - most));
 }
 
 /* 2^lift e^-a, or 0 where `zero` says that a is above the caller's limit. */
@@ -218,13 +248,6 @@ static FL_INLINE pair fl_exp_minus_lifted(exp_minus_reduced e, real lift, int ze
     const pair m = fl_mantissa(e.r, e.q);
     return fl_pair(zero ? R(0) : m.hi * scale, zero ? R(0) : m.lo * scale);
 }
-
-/* A lifted number is 2^FL_LIFT times as large. A lifted e^-a is normal wherever e^-a is not 0, so that a
- * small factor can be applied before the result becomes subnormal and loses digits; fl_lowered takes the
- * 2^FL_LIFT away again. */
-#define FL_LIFT (FL_MANTISSA + 40)
-
-static FL_INLINE real fl_lowered(real x) { return x * FL_TWO_TO(-FL_LIFT); }
 
 typedef struct {
     pair lifted, minus_one; /* 2^FL_LIFT e^-a, and e^-a - 1 */
@@ -293,8 +316,9 @@ static FL_INLINE pair fl_times_exp(real w, pair x)
     return fl_times_exp_down(fl_scale(w * fl_times_exp_up(w, e), fl_mantissa(e.r, e.q)), w, e);
 }
 
-/* log(u + c) for |c| <= ulp(u). fdlibm's reduction: u = 2^k (1 + f), s = f / (2 + f). */
-static FL_INLINE pair fl_log_pair(real u, real c)
+/* log(u) + correction for a correction of at most an ULP of u, relative to u. fdlibm's reduction: u = 2^k (1 +
+ * f), s = f / (2 + f). */
+static FL_INLINE pair fl_log_corrected(real u, real correction)
 {
     const bits one = (bits)FL_BIAS << FL_MANTISSA;
     const bits root_half = fl_to_bits(R(0.70710678118654752440));
@@ -306,7 +330,6 @@ static FL_INLINE pair fl_log_pair(real u, real c)
     const real f = fl_from_bits((b & (((bits)1 << FL_MANTISSA) - 1)) + root_half) - R(1);
     const real s = f / (R(2) + f), z = s * s, half = R(0.5) * f, half_square = half * f;
     const real rest = s * fl_fma(z, FL_LOG_POLY(z), half_square) - fl_product_error(half, f, half_square);
-    const real correction = c == R(0) ? R(0) : c / u;
     const real top = k * FL_LN2_HI;
     const real line = top + f, hi = line - half_square;
     const real lost = (f - (line - top)) + ((line - hi) - half_square);
@@ -316,6 +339,9 @@ static FL_INLINE pair fl_log_pair(real u, real c)
     const real sum = hi + lo;
     return fl_pair(finite ? sum : limit, finite ? lo - (sum - hi) : R(0));
 }
+
+/* log(u + c) for |c| <= ulp(u). */
+static FL_INLINE pair fl_log_pair(real u, real c) { return fl_log_corrected(u, c == R(0) ? R(0) : c / u); }
 
 static FL_INLINE real fl_log(real x) { return fl_log_pair(x, R(0)).hi; }
 

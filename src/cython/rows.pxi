@@ -112,21 +112,24 @@ cdef class RowCall(Call):
         ignore_index, factors = loss._params["ignore_index"], None
         if self.class_weight is not None:
             factors = _row_arguments.check_class_weight(self.class_weight, call.classes)
+        cdef bint plain = ignore_index is None and factors is None  # the weights are those of the caller
         if sample_weight is not None:
             weight = self.given_weight = as_array("sample_weight", sample_weight)
             if (<object>weight).shape != self.value_shape:
                 weight = _arguments.broadcast_weight(weight, self.value_shape)
-            weigh(weight, self.single, False)  # refuses what is not finite
-        if sample_weight is not None or ignore_index is not None or factors is not None:
-            if given and factors is not None:
-                weight, self.factors, counted = _row_arguments.mixed_weights(self.labels, weight, factors, mean)
-                call.class_weight = <const double *>cnp.PyArray_DATA(self.factors)
-                counted, weights = weigh(counted, self.single, mean)
-            else:
-                weight, counted = _row_arguments.row_weights(
-                    self.labels, given, weight, factors, ignore_index, call.classes
-                )
-                weight, weights = weigh(counted, self.single, mean)
+            counted, weights = weigh(weight, self.single, mean and plain)  # refuses what is not finite
+            if plain:
+                weight = counted
+        if not plain and given and factors is not None:
+            weight, self.factors, counted = _row_arguments.mixed_weights(self.labels, weight, factors, mean)
+            call.class_weight = <const double *>cnp.PyArray_DATA(self.factors)
+            counted, weights = weigh(counted, self.single, mean)
+        elif not plain:
+            weight, counted = _row_arguments.row_weights(
+                self.labels, given, weight, factors, ignore_index, call.classes
+            )
+            weight, weights = weigh(counted, self.single, mean)
+        if weight is not None:
             describe_rows(&call.weight, self.layout.strides[2], weight, &call.shape)
         self.weight = weight
         self.divisor = 1.0 if not mean or weights == 0 else weights
