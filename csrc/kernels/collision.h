@@ -44,7 +44,8 @@ static FL_INLINE void fl_collision_sums(const fl_tile *t, ptrdiff_t i, collision
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
     real top[FL_LANES], at[FL_LANES];
-    lane_sums rest = { { 0 }, { 0 } }, squares = rest;
+    lane_sums rest, squares;
+    fl_clear(&rest), fl_clear(&squares);
     fl_lanes_of(t, out->sums.top, i, top);
     fl_groups_of(t, out->sums.best, i, at);
     FL_EACH_GROUP(t)

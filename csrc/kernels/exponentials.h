@@ -55,7 +55,8 @@ static FL_INLINE void fl_exponential_strip(const fl_tile *t, int store, ptrdiff_
     real nowhere[FL_LANES];
     strip lost = fl_lost(t, i, nowhere);
     real centre[FL_LANES], floor[FL_LANES], magic[FL_LANES], at[FL_LANES];
-    lane_sums others = { { 0 }, { 0 } };
+    lane_sums others;
+    fl_clear(&others);
     if (!t->across)
         fl_patch(&s, t->label[i], -FL_INF);
     fl_groups_of(t, found->best, i, at);
@@ -88,14 +89,6 @@ static FL_INLINE void fl_exponential_strip(const fl_tile *t, int store, ptrdiff_
     fl_lane_total(t, i, &others, &e->others);
 }
 
-/* Leaves the true classes out of the exponentials. */
-static FL_INLINE void fl_leave_out(const fl_tile *t)
-{
-    for (ptrdiff_t row = 0; row < t->rows; row++)
-        if (t->label[row] >= 0)
-            *fl_cell(t, t->scores, row, t->label[row]) = -FL_INF;
-}
-
 static FL_INLINE void fl_exponential_sweep(const fl_tile *t, int store, row_sums *found,
                                            exponentials *e)
 {
@@ -103,12 +96,10 @@ static FL_INLINE void fl_exponential_sweep(const fl_tile *t, int store, row_sums
     for (ptrdiff_t row = t->rows; row < fl_padded(t); row++)
         e->others.hi[row] = e->others.lo[row] = R(0);
     for (ptrdiff_t i = 0; t->across && i < fl_strips(t); i++)
-        fl_find(t, 0, i, found);
-    if (t->across)
-        fl_leave_out(t);
+        fl_find_across(t, 0, 1, i, found);
     for (ptrdiff_t i = 0; i < fl_strips(t); i++) {
         if (!t->across)
-            fl_find(t, 0, i, found); /* both sweeps of a row while it is in cache */
+            fl_find_along(t, 0, i, found); /* both sweeps of a row while it is in cache */
         fl_exponential_strip(t, store, i, found, e);
     }
 #pragma omp simd

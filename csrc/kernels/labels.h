@@ -34,7 +34,8 @@ static FL_INLINE int fl_strip_labels(const fl_tile *t, int given, ptrdiff_t i, r
     strip s = fl_strip(t, t->scores, i, -FL_INF), label = s, weight = s;
     real top[FL_LANES], centre[FL_LANES], floor[FL_LANES], magic[FL_LANES], at[FL_LANES], ones[FL_LANES];
     int bad[FL_LANES] = { 0 }, violated = 0;
-    lane_sums rest = { { 0 }, { 0 } }, mass = rest, cost = rest, spread = rest;
+    lane_sums rest, mass, cost, spread;
+    fl_clear(&rest), fl_clear(&mass), fl_clear(&cost), fl_clear(&spread);
     if (given) {
         label = fl_strip(t, t->labels, i, R(0));
         weight = fl_strip(t, t->class_weight, 0, R(0));

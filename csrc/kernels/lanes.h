@@ -20,6 +20,15 @@ typedef struct {
     real low[FL_LANES];
 } lane_sums;
 
+static FL_INLINE void fl_clear(lane_sums *s)
+{
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++) {
+        s->sum[l] = 0;
+        s->low[l] = R(0);
+    }
+}
+
 static FL_INLINE void fl_lane_add(lane_sums *s, int l, pair x)
 {
     const double sum = s->sum[l] + (double)x.hi;

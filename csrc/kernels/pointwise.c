@@ -24,7 +24,8 @@ static FL_INLINE int fl_pointwise(loss_function *loss, domain_function *violated
     const double *k = block->constants;
     const params c = { (real)k[0], (real)k[1], (real)k[2], (real)k[3] };
     const real factor = (real)block->scale;
-    lane_sums total = { { 0 }, { 0 } };
+    lane_sums total;
+    fl_clear(&total);
     int bad[FL_LANES] = { 0 };
 
     for (ptrdiff_t i = 0; i < n; i += FL_LANES, w += weight_step) {

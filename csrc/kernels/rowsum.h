@@ -28,11 +28,6 @@ typedef struct {
                                                   derivatives, of the scores and of the labels */
 } term_strip;
 
-static FL_INLINE void fl_clear(lane_sums *s)
-{
-    memset(s, 0, sizeof *s);
-}
-
 static FL_INLINE void fl_begin(const fl_tile *t, int kind, ptrdiff_t i, real scale, term_strip *s)
 {
     const int others = kind == FL_OTHER_CLASSES;

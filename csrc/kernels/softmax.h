@@ -110,18 +110,19 @@ static FL_INLINE void fl_gradient_strip(const fl_tile *t, ptrdiff_t i, const fac
 {
     real zeros[FL_LANES] = { 0 }, hi[FL_LANES], lo[FL_LANES], unit[FL_LANES];
     strip grad = fl_strip(t, t->grad, i, R(0)), lost = fl_lost(t, i, zeros);
-    int plain = 1;
+    int special = 0;
+#pragma omp simd reduction(| : special)
     for (int l = 0; l < FL_LANES; l++) {
         const ptrdiff_t row = fl_row(t, i, l);
         hi[l] = f->first.hi[row], lo[l] = f->first.lo[row], unit[l] = f->unit[row];
-        plain &= unit[l] == R(1);
+        special |= unit[l] != R(1);
     }
     FL_EACH_GROUP(t)
     {
         real *x = FL_GROUP(grad);
         const real *less = t->across ? FL_GROUP(lost) : zeros;
         fl_prefetch(t, &grad, g, FL_AHEAD);
-        if (plain)
+        if (!special)
 #pragma omp simd
             for (int l = 0; l < FL_LANES; l++)
                 x[l] = fl_first(x[l], t->across ? less[l] : R(0), fl_pair(hi[l], lo[l]));

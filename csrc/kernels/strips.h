@@ -211,7 +211,8 @@ static FL_INLINE ptrdiff_t fl_padded(const fl_tile *t)
 static FL_INLINE double fl_row_sum(const fl_tile *t)
 {
     const real *value = t->value;
-    lane_sums total = { { 0 }, { 0 } };
+    lane_sums total;
+    fl_clear(&total);
     for (ptrdiff_t row = 0; row < t->rows; row++)
         fl_lane_add(&total, row % FL_LANES, fl_exact(value[row]));
     return fl_all_lanes(&total);

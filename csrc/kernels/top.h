@@ -16,7 +16,8 @@ typedef struct {
  * exponentials that would become NaN. */
 #define FL_HIGHER(score, top, rivals) (((score) > (top)) | ((rivals) & ((score) != (score))))
 
-static FL_INLINE void fl_find_across(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
+/* With `leave_out` the true class's score is then replaced by -inf, whose exponential is 0. */
+static FL_INLINE void fl_find_across(const fl_tile *t, int rivals, int leave_out, ptrdiff_t i, row_sums *sums)
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
     real top[FL_LANES], at[FL_LANES], where[FL_LANES];
@@ -44,8 +45,15 @@ static FL_INLINE void fl_find_across(const fl_tile *t, int rivals, ptrdiff_t i, 
         sums->best[row] = (int32_t)at[l];
         sums->hit[row] = (where[l] >= R(0)) & (where[l] == at[l]);
     }
-    for (ptrdiff_t row = i * FL_LANES; row < (i + 1) * FL_LANES; row++)
-        sums->mine[row] = t->label[row] < 0 ? FL_NAN : *fl_cell(t, t->scores, row, t->label[row]);
+    real *scores = (real *)t->scores.data + i * t->scores.strip;
+    for (int l = 0; l < FL_LANES; l++) {
+        const int32_t label = t->label[i * FL_LANES + l], none = label < 0;
+        real *cell = scores + (none ? 0 : label) * t->scores.group + l;
+        const real score = *cell;
+        sums->mine[i * FL_LANES + l] = none ? FL_NAN : score;
+        if (leave_out)
+            *cell = none ? score : -FL_INF;
+    }
 }
 
 #define FL_AHEAD (4096 / (ptrdiff_t)sizeof(real))
@@ -108,7 +116,7 @@ static FL_INLINE void fl_find_along(const fl_tile *t, int rivals, ptrdiff_t i, r
 static FL_INLINE void fl_find(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
 {
     if (t->across)
-        fl_find_across(t, rivals, i, sums);
+        fl_find_across(t, rivals, 0, i, sums);
     else
         fl_find_along(t, rivals, i, sums);
 }
