@@ -1,11 +1,11 @@
 /* The kernels of losses of rows, and what brings rows into lanes: compiled once per SIMD level and dtype;
  * exports one table. */
 #include "api/tile.h"
-#include "kernels/collision.h"
+#include "kernels/rows/collision.h"
 #include "kernels/domains.h"
-#include "kernels/labels.h"
-#include "kernels/rowsum.h"
-#include "kernels/transpose.h"
+#include "kernels/rows/labels.h"
+#include "kernels/rows/rowsum.h"
+#include "kernels/rows/transpose.h"
 #include "losses/multiclass.h"
 
 /* The kinds of the registry. */

@@ -224,7 +224,9 @@ typedef struct {
 static FL_INLINE exp_origin fl_exp_origin(real centre, real k)
 {
     const real shift = R(FL_BIAS + FL_LIFT) - k;
-    return (exp_origin){ .centre = centre, .floor = R(-0.69314718055994530942) * shift, .magic = FL_MAGIC + shift };
+    return (exp_origin){ .centre = centre,
+                         .floor = R(-0.69314718055994530942) * shift,
+                         .magic = FL_MAGIC + shift };
 }
 
 /* e^(s - centre), in 18 operations. At the floor the exponent's field is 0, and so is the scale. The last
@@ -316,8 +318,8 @@ static FL_INLINE pair fl_times_exp(real w, pair x)
     return fl_times_exp_down(fl_scale(w * fl_times_exp_up(w, e), fl_mantissa(e.r, e.q)), w, e);
 }
 
-/* log(u) + correction for a correction of at most an ULP of u, relative to u. fdlibm's reduction: u = 2^k (1 +
- * f), s = f / (2 + f). */
+/* log(u) + correction for a correction of at most an ULP of u, relative to u. fdlibm's reduction: u = 2^k (1
+ * + f), s = f / (2 + f). */
 static FL_INLINE pair fl_log_corrected(real u, real correction)
 {
     const bits one = (bits)FL_BIAS << FL_MANTISSA;

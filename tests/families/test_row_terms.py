@@ -27,7 +27,7 @@ def everything(loss, y, p, **options):
 
 @every(10)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("classes", [1, 2, 3, 10, 101])
+@pytest.mark.parametrize("classes", [1, 2, 3, 10, 257])
 @pytest.mark.parametrize(("name", "params"), CASES)
 def test_exact(name, params, classes, dtype, every):
     """Within 2 ULP; where terms cancel, in ULP of these."""
@@ -59,7 +59,7 @@ def test_exact(name, params, classes, dtype, every):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("classes", [2, 3, 120])
+@pytest.mark.parametrize("classes", [2, 3, 260])
 @pytest.mark.parametrize(
     ("name", "sure", "wrong"), [("expectation_l2", 0, 2), ("tanimoto", -1, 0), ("cauchy_schwarz", 0, np.inf)]
 )
@@ -89,7 +89,7 @@ def test_infinite_scores_of_functions_of_the_softmax(name, sure, wrong, classes,
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("classes", [1, 2, 9, 101, 1003])
+@pytest.mark.parametrize("classes", [1, 2, 9, 257, 1003])
 def test_functions_of_the_softmax_and_their_relatives(classes, dtype):
     """Half of the cross-entropy of doubled scores; twice the Brier score; the same lse, counts and weights."""
     y, p = rows("cauchy_schwarz", 70, classes, dtype)
@@ -119,7 +119,7 @@ def test_functions_of_the_softmax_and_their_relatives(classes, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("classes", [3, 120])
+@pytest.mark.parametrize("classes", [3, 260])
 @pytest.mark.parametrize("name", TERM_REFERENCES)
 def test_layouts_and_threads_change_no_bit(name, classes, dtype, team):
     loss = fl.get(name)
@@ -165,7 +165,7 @@ def test_rows_of_weight_0_may_hold_anything(name):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("classes", [5, 101, 130])
+@pytest.mark.parametrize("classes", [5, 257, 270])
 @pytest.mark.parametrize("name", TERM_REFERENCES)
 def test_nan_stays_in_its_row(name, classes, dtype):
     loss = fl.get(name)
@@ -217,7 +217,7 @@ def test_errors_leave_scores_alone_that_were_to_be_overwritten(loss, y, p, optio
     np.testing.assert_array_equal(scores, [p])
 
 
-@pytest.mark.parametrize("classes", [2, 10, 130])
+@pytest.mark.parametrize("classes", [2, 10, 270])
 def test_functions_of_the_softmax_against_torch(classes):
     """The formulas of the paper, differentiated twice by torch."""
     torch = pytest.importorskip("torch")

@@ -13,7 +13,7 @@ import fastloss as fl
 from fastloss import _core
 
 
-@pytest.mark.parametrize("classes", [3, 101])
+@pytest.mark.parametrize("classes", [3, 257])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_layouts_change_no_bit(variant, dtype, classes):
     loss, soft = variant
@@ -40,7 +40,7 @@ def test_layouts_change_no_bit(variant, dtype, classes):
             equal(np.array(own), want[3])
 
 
-@pytest.mark.parametrize("classes", [4, 101])
+@pytest.mark.parametrize("classes", [4, 257])
 def test_any_axis(variant, classes):
     loss, soft = variant
     y, p = problem(6 * 5, classes)
@@ -58,7 +58,7 @@ def test_any_axis(variant, classes):
     assert bound(y.T, p.T) == loss(y, p)
 
 
-@pytest.mark.parametrize("classes", [1, 3, 101, 5000])
+@pytest.mark.parametrize("classes", [1, 3, 257, 5000])
 def test_threads_and_parts_change_no_bit(variant, classes, team):
     loss, soft = variant
     y, p = problem(max(40, 60_000 // classes), classes, np.float32)
@@ -110,7 +110,7 @@ from row_references import WITH_SOFTMAX, rows, soft_labels
 hashes = {}
 for name, reference in WITH_SOFTMAX.items():
     for dtype in (np.float32, np.float64):
-        for classes in (1, 3, 16, 101, 1003):
+        for classes in (1, 3, 16, 257, 1003):
             labels, scores = rows(classes, dtype)
             labels, scores = np.resize(labels, 53), np.resize(scores, (53, classes))
             for y in (labels, soft_labels(classes, scores, dtype)) if reference.soft else (labels,):
@@ -153,7 +153,7 @@ import fastloss as fl
 from recorded_rows import inputs
 from row_references import ALL_ROW_REFERENCES
 for name, reference in ALL_ROW_REFERENCES.items():
-    for classes in (3, 120):
+    for classes in (3, 260):
         y, p, _ = inputs(reference.of, classes, np.float64, not reference.hard)
         for a in (fl.get(name)(y, p, reduction="none"), *fl.get(name).grad_and_hess(y, p)):
             print(" ".join(x.hex() for x in a.ravel()))

@@ -248,7 +248,7 @@ def condition(
     return found / 8
 
 
-CLASSES = 1, 2, 3, 10, 100, 101, 1003
+CLASSES = 1, 2, 3, 10, 100, 257, 1003
 
 
 def rows(classes: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
@@ -265,8 +265,8 @@ def rows(classes: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
             scores[k % classes] = s
         return scores
 
-    far = (20.0, 100.0) if classes > 101 else (1.0, 8.0, 17.5, 36.0, 88.0, 100.0, 700.0, 745.0)
-    for scale in (0.01, 1.0, 5.0) if classes <= 101 else (2.0,):
+    far = (20.0, 100.0) if classes > 257 else (1.0, 8.0, 17.5, 36.0, 88.0, 100.0, 700.0, 745.0)
+    for scale in (0.01, 1.0, 5.0) if classes <= 257 else (2.0,):
         add(rng.integers(classes), spread(scale=scale))
     for gap in far:
         add(-1, spread((-1, gap)))  # right
@@ -278,7 +278,7 @@ def rows(classes: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
     left_out = spread()
     left_out[1::2] = -inf
     add(0, left_out)
-    if classes <= 101:
+    if classes <= 257:
         alone = np.full(classes, -np.inf)
         alone[-1] = 3.25
         add(-1, alone)

@@ -6,7 +6,7 @@
 #ifndef FL_EXPONENTIALS_H
 #define FL_EXPONENTIALS_H
 
-#include "kernels/top.h"
+#include "kernels/rows/top.h"
 #include "kernels/vecmath.h"
 
 #define FL_LIFTED_ONE fl_from_bits((bits)(FL_BIAS + FL_LIFT) << FL_MANTISSA)
@@ -89,8 +89,7 @@ static FL_INLINE void fl_exponential_strip(const fl_tile *t, int store, ptrdiff_
     fl_lane_total(t, i, &others, &e->others);
 }
 
-static FL_INLINE void fl_exponential_sweep(const fl_tile *t, int store, row_sums *found,
-                                           exponentials *e)
+static FL_INLINE void fl_exponential_sweep(const fl_tile *t, int store, row_sums *found, exponentials *e)
 {
     fl_fill_up(t, found);
     for (ptrdiff_t row = t->rows; row < fl_padded(t); row++)

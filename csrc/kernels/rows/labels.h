@@ -9,7 +9,7 @@
 #ifndef FL_LABELS_H
 #define FL_LABELS_H
 
-#include "kernels/softmax.h"
+#include "kernels/rows/softmax.h"
 
 /* Sums over the classes of each row: of y, of y (top - s), and of (top - s) / FL_MAX_CLASSES, whose sum stays
  * within the range; and the factor `back` of exponentials.h. */
@@ -63,7 +63,8 @@ static FL_INLINE int fl_strip_labels(const fl_tile *t, int given, ptrdiff_t i, r
             if (given) {
                 const real due = y[l] * w[l];
                 fl_lane_add(&mass, l, fl_exact(due));
-                fl_lane_add(&cost, l, fl_select(down.hi < FL_INF, fl_scale(due, gap), fl_exact(fl_term(due, gap.hi))));
+                fl_lane_add(&cost, l,
+                            fl_select(down.hi < FL_INF, fl_scale(due, gap), fl_exact(fl_term(due, gap.hi))));
                 bad[l] |= !(y[l] >= R(0) && y[l] <= R(1));
             }
         }
@@ -139,7 +140,10 @@ static FL_INLINE void fl_label_values(const fl_tile *t, const row_sums *sums, co
 }
 
 /* The derivatives by a score from p times share and the label; with `bends` also from p and 1 - p. */
-static FL_INLINE real fl_label_slope(pair shared, pair due) { return fl_rounded(fl_plus(shared, fl_negative(due))); }
+static FL_INLINE real fl_label_slope(pair shared, pair due)
+{
+    return fl_rounded(fl_plus(shared, fl_negative(due)));
+}
 
 static FL_INLINE real fl_label_bend(pair shared, pair p, pair q, real square)
 {
@@ -196,23 +200,40 @@ static FL_INLINE void fl_strip_label_derivatives(const fl_tile *t, int given, in
         fl_flush(t, &hess);
 }
 
+/* The label of each row's top class, and the weight of that class. */
+typedef struct {
+    real label[FL_TILE_ROWS], weight[FL_TILE_ROWS];
+} top_labels;
+
+static FL_INLINE top_labels fl_top_labels(const fl_tile *t, int given, const row_sums *sums)
+{
+    top_labels top;
+    for (ptrdiff_t i = 0; i < fl_padded(t); i++) {
+        const int32_t best = i < t->rows ? sums->best[i] : -1, there = given && best >= 0;
+        top.label[i] = there ? *fl_cell(t, t->labels, i, best) : sums->hit[i] ? R(1) : R(0);
+        top.weight[i] = there ? *fl_cell(t, t->class_weight, 0, best) : R(1);
+    }
+    return top;
+}
+
 /* For the top class p = 1 - miss, and share - label is taken first, so that none of its digits are lost. */
 static FL_INLINE void fl_label_tops(const fl_tile *t, int bends, const row_sums *sums, const label_factors *f,
-                                    const row_pairs *due, real scale)
+                                    const top_labels *top, params c, real scale)
 {
+    const real *weight = t->weight;
+    const pair keep = fl_sum(R(1), -c.a), one = fl_exact(R(1));
     real grad[FL_TILE_ROWS], hess[FL_TILE_ROWS];
 #pragma omp simd
     for (ptrdiff_t i = 0; i < fl_padded(t); i++) {
-        const real factor = ((const real *)t->weight)[i] * scale;
-        const pair miss = FL_AT(f->miss, i), share = FL_AT(f->share, i), one = fl_exact(R(1));
-        const pair lead = fl_plus(share, fl_negative(FL_AT(*due, i)));
-        const pair p = fl_plus(one, fl_negative(miss));
-        grad[i] = factor * fl_label_slope(lead, fl_times(share, miss));
+        const real factor = weight[i] * scale;
+        const pair miss = FL_AT(f->miss, i), share = FL_AT(f->share, i), p = fl_plus(one, fl_negative(miss));
+        const pair due = fl_plus(fl_scale(top->label[i] * top->weight[i], keep), FL_AT(f->base, i));
+        grad[i] = factor * fl_label_slope(fl_plus(share, fl_negative(due)), fl_times(share, miss));
         if (bends)
             hess[i] = factor * fl_label_bend(fl_times(share, p), p, miss, f->square[i]);
     }
     for (ptrdiff_t row = 0; row < t->rows; row++)
-        if (sums->best[row] >= 0 && ((const real *)t->weight)[row] != R(0)) {
+        if (sums->best[row] >= 0 && weight[row] != R(0)) {
             *fl_cell(t, t->grad, row, sums->best[row]) = grad[row];
             if (bends)
                 *fl_cell(t, t->hess, row, sums->best[row]) = hess[row];
@@ -222,19 +243,11 @@ static FL_INLINE void fl_label_tops(const fl_tile *t, int bends, const row_sums 
 static FL_INLINE void fl_label_derivatives(const fl_tile *t, int given, int bends, const row_sums *sums,
                                            const label_factors *f, params c, real scale)
 {
-    const pair keep = fl_sum(R(1), -c.a);
-    row_pairs due; /* the label of the top class */
-    for (ptrdiff_t i = 0; i < fl_padded(t); i++) {
-        const int32_t best = sums->best[i];
-        real y = sums->hit[i] ? R(1) : R(0);
-        if (given)
-            y = best < 0 || i >= t->rows ? R(0)
-                                         : *fl_cell(t, t->labels, i, best) * *fl_cell(t, t->class_weight, 0, best);
-        FL_SET(due, i, fl_plus(fl_scale(y, keep), FL_AT(f->base, i)));
-    }
+    const top_labels top =
+        fl_top_labels(t, given, sums); /* before grad, which may be the labels, is written */
     for (ptrdiff_t i = 0; i < fl_strips(t); i++)
         fl_strip_label_derivatives(t, given, bends, i, sums, f, c, scale);
-    fl_label_tops(t, bends, sums, f, &due, scale);
+    fl_label_tops(t, bends, sums, f, &top, c, scale);
 }
 
 #define LABELS row_sums *sums, label_sums *labels, int *violated

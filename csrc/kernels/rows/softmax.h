@@ -6,7 +6,7 @@
 #ifndef FL_SOFTMAX_H
 #define FL_SOFTMAX_H
 
-#include "kernels/exponentials.h"
+#include "kernels/rows/exponentials.h"
 
 /* What a loss is computed from: the true class's cost -log p, its probability p, and q = 1 - p. */
 typedef struct {
@@ -52,7 +52,8 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
         const real w = weight[i], wf = w * scale;
         const int hit = found->hit[i], absent = w == R(0);
         const pair own = FL_AT(e->own, i), others = FL_AT(e->others, i), none = fl_exact(R(0));
-        const pair both = fl_plus(own, others), sum = fl_fast_sum(both.hi, both.lo), inverse = fl_inverse(sum);
+        const pair both = fl_plus(own, others), sum = fl_fast_sum(both.hi, both.lo),
+                   inverse = fl_inverse(sum);
         const pair log_sum = fl_log_corrected(fl_lowered(sum.hi), sum.lo * inverse.hi);
         const pair gap = fl_select(hit, none, fl_sum(top, -mine)), p_top = fl_scale(one, inverse);
         const true_class z = { fl_plus(gap, log_sum), fl_times(own, inverse), fl_times(others, inverse) };
@@ -140,7 +141,8 @@ static FL_INLINE void fl_gradient_strip(const fl_tile *t, ptrdiff_t i, const fac
 static FL_INLINE void fl_hessian_strip(const fl_tile *t, int fine, ptrdiff_t i, const factors *f)
 {
     real zeros[FL_LANES] = { 0 };
-    strip grad = fl_strip(t, t->grad, i, R(0)), hess = fl_strip(t, t->hess, i, R(0)), lost = fl_lost(t, i, zeros);
+    strip grad = fl_strip(t, t->grad, i, R(0)), hess = fl_strip(t, t->hess, i, R(0)),
+          lost = fl_lost(t, i, zeros);
     factors lane;
 #pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
@@ -160,9 +162,9 @@ static FL_INLINE void fl_hessian_strip(const fl_tile *t, int fine, ptrdiff_t i, 
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
             const int absent = lane.unit[l] == R(0);
-            const real e = x[l], first = fl_first(e, t->across ? less[l] : R(0), FL_AT(lane.first, l));
-            const pair share = fl_scale(e, FL_AT(lane.second, l)), slopes = FL_AT(lane.slope, l);
-            const pair bend = fl_scale(e, FL_AT(lane.bend, l));
+            const pair e = fl_pair(x[l], t->across ? less[l] : R(0)), slopes = FL_AT(lane.slope, l);
+            const real first = fl_first(e.hi, e.lo, FL_AT(lane.first, l));
+            const pair share = fl_times(e, FL_AT(lane.second, l)), bend = fl_times(e, FL_AT(lane.bend, l));
             /* for cross-entropy, which is not `fine`, this is 1 - p */
             const pair near = fl_fast_sum(slopes.hi, bend.hi), rest = fl_pair(near.hi, near.lo + bend.lo);
             const pair turn = fine ? fl_plus(slopes, bend) : rest;

@@ -3,7 +3,7 @@
 #ifndef FL_ROWSUM_H
 #define FL_ROWSUM_H
 
-#include "kernels/top.h"
+#include "kernels/rows/top.h"
 
 /* y is the label of the class, 0 or 1 where labels are class indices; `mine` is the true class's score. */
 typedef vgh row_term(real y, real x, real mine, params c);
@@ -173,8 +173,8 @@ static FL_INLINE int fl_sum_kind(row_term *f, row_domain *violated, int kind, co
 
 /* ---- distributions with class indices -------------------------------------------------------------- */
 
-/* A label of 0 costs nothing, so that the true class alone has a term. The other scores are looked at: sums of
- * them, which need not be exact to tell whether they are near 1, and whether any is bad. */
+/* A label of 0 costs nothing, so that the true class alone has a term. The other scores are looked at: sums
+ * of them, which need not be exact to tell whether they are near 1, and whether any is bad. */
 typedef struct {
     real sum[FL_TILE_ROWS], bad[FL_TILE_ROWS];
 } row_checks;

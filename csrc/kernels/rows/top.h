@@ -2,7 +2,7 @@
 #ifndef FL_TOP_H
 #define FL_TOP_H
 
-#include "kernels/strips.h"
+#include "kernels/rows/strips.h"
 
 /* Exponentials are relative to that of the largest score, and lifted (vecmath.h). */
 typedef struct {

@@ -9,7 +9,7 @@
 #ifndef FL_COLLISION_H
 #define FL_COLLISION_H
 
-#include "kernels/softmax.h"
+#include "kernels/rows/softmax.h"
 
 /* What the sweeps find. `sums.rest` is the sum of the exponentials relative to the top score, without the top
  * class's own; `squares` is the sum of their squares. Both are lifted. */
