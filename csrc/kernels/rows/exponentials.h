@@ -47,9 +47,10 @@ static FL_INLINE strip fl_lost(const fl_tile *t, ptrdiff_t i, real *elsewhere)
 }
 
 /* Adds up the exponentials of all classes but the true one and the top one, and with `store` writes those of
- * all classes to `grad`, rounded. */
-static FL_INLINE void fl_exponential_strip(const fl_tile *t, int store, ptrdiff_t i, const row_sums *found,
-                                           exponentials *e)
+ * all classes to `grad`, rounded. In strips along rows without `fine`, the sum, too, is that of the rounded
+ * ones, which is enough for cross-entropy to be within 2 ULP. */
+static FL_INLINE void fl_exponential_strip(const fl_tile *t, int store, int fine, ptrdiff_t i,
+                                           const row_sums *found, exponentials *e)
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF), out = fl_strip(t, store ? t->grad : t->scores, i, R(0));
     real nowhere[FL_LANES];
@@ -57,8 +58,10 @@ static FL_INLINE void fl_exponential_strip(const fl_tile *t, int store, ptrdiff_
     real centre[FL_LANES], floor[FL_LANES], magic[FL_LANES], at[FL_LANES];
     lane_sums others;
     fl_clear(&others);
-    if (!t->across)
+    if (!t->across) {
         fl_patch(&s, t->label[i], -FL_INF);
+        fl_patch(&s, found->best[i], -FL_INF);
+    }
     fl_groups_of(t, found->best, i, at);
 #pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
@@ -77,7 +80,8 @@ static FL_INLINE void fl_exponential_strip(const fl_tile *t, int store, ptrdiff_
         for (int l = 0; l < FL_LANES; l++) {
             const exp_origin o = { .centre = centre[l], .floor = floor[l], .magic = magic[l] };
             const pair each = fl_exp_from(x[l], o);
-            fl_lane_add(&others, l, fl_select(at[l] == here, fl_exact(R(0)), each));
+            const pair term = t->across ? fl_select(at[l] == here, fl_exact(R(0)), each) : each;
+            fl_lane_add(&others, l, t->across || fine ? term : fl_exact(term.hi));
             if (store)
                 to[l] = each.hi;
             if (store && t->across)
@@ -89,7 +93,8 @@ static FL_INLINE void fl_exponential_strip(const fl_tile *t, int store, ptrdiff_
     fl_lane_total(t, i, &others, &e->others);
 }
 
-static FL_INLINE void fl_exponential_sweep(const fl_tile *t, int store, row_sums *found, exponentials *e)
+static FL_INLINE void fl_exponential_sweep(const fl_tile *t, int store, int fine, row_sums *found,
+                                           exponentials *e)
 {
     fl_fill_up(t, found);
     for (ptrdiff_t row = t->rows; row < fl_padded(t); row++)
@@ -99,7 +104,7 @@ static FL_INLINE void fl_exponential_sweep(const fl_tile *t, int store, row_sums
     for (ptrdiff_t i = 0; i < fl_strips(t); i++) {
         if (!t->across)
             fl_find_along(t, 0, i, found); /* both sweeps of a row while it is in cache */
-        fl_exponential_strip(t, store, i, found, e);
+        fl_exponential_strip(t, store, fine, i, found, e);
     }
 #pragma omp simd
     for (ptrdiff_t row = 0; row < fl_padded(t); row++) {
@@ -116,8 +121,10 @@ static FL_INLINE void fl_exponential_sweep(const fl_tile *t, int store, row_sums
 }
 
 #define ARGUMENTS row_sums *found, exponentials *e
-FL_SWEEP(fl_sum_exponentials, fl_exponential_sweep(&of_kind, 0, found, e), ARGUMENTS)
-FL_SWEEP(fl_store_exponentials, fl_exponential_sweep(&of_kind, 1, found, e), ARGUMENTS)
+FL_SWEEP(fl_sum_exponentials, fl_exponential_sweep(&of_kind, 0, 0, found, e), ARGUMENTS)
+FL_SWEEP(fl_store_exponentials, fl_exponential_sweep(&of_kind, 1, 0, found, e), ARGUMENTS)
+FL_SWEEP(fl_sum_finely, fl_exponential_sweep(&of_kind, 0, 1, found, e), ARGUMENTS)
+FL_SWEEP(fl_store_finely, fl_exponential_sweep(&of_kind, 1, 1, found, e), ARGUMENTS)
 #undef ARGUMENTS
 
 /* The same exponential for losses that need it to more digits: s - top is taken in two parts. */

@@ -245,9 +245,9 @@ static FL_INLINE int fl_softmax_rows(link_function *f, int fine, const fl_tile *
     factors out;
 
     if (t->grad.data)
-        FL_NAME(fl_store_exponentials)(t, &found, &e);
+        (fine ? FL_NAME(fl_store_finely) : FL_NAME(fl_store_exponentials))(t, &found, &e);
     else
-        FL_NAME(fl_sum_exponentials)(t, &found, &e);
+        (fine ? FL_NAME(fl_sum_finely) : FL_NAME(fl_sum_exponentials))(t, &found, &e);
     if (!t->grad.data || (t->hess.data && t->valued))
         fl_link(f, 0, t, &found, &e, c, scale, &out);
     if (t->hess.data) {

@@ -62,13 +62,13 @@ static FL_INLINE real *fl_cell(const fl_tile *t, fl_rows m, ptrdiff_t row, ptrdi
 }
 
 /* A strip of a matrix while it is being swept. In a strip along a row, a last group that is not full is
- * copied to `tail`, and the group of a class that is to be left out is copied to `patch`; the sweep reads
- * these in their place. */
+ * copied to `tail`, and the groups of up to two classes that are to be left out are copied to `patch`; the
+ * sweep reads these in their place. */
 typedef struct {
     real *data;
-    ptrdiff_t group, n;             /* n is the number of classes in the last group, FL_LANES if it is full */
-    ptrdiff_t short_group, patched; /* -1: none */
-    real tail[FL_LANES], patch[FL_LANES];
+    ptrdiff_t group, n; /* n is the number of classes in the last group, FL_LANES if it is full */
+    ptrdiff_t short_group, patched[2]; /* -1: none */
+    real tail[FL_LANES], patch[2][FL_LANES];
 } strip;
 
 static FL_INLINE ptrdiff_t fl_groups(const fl_tile *t)
@@ -81,7 +81,7 @@ static FL_INLINE void fl_open(const fl_tile *t, fl_rows m, ptrdiff_t i, real fil
     s->data = (real *)m.data + i * m.strip;
     s->group = m.group;
     s->n = t->across ? FL_LANES : (t->classes - 1) % FL_LANES + 1;
-    s->short_group = s->patched = -1;
+    s->short_group = s->patched[0] = s->patched[1] = -1;
     if (s->n < FL_LANES) {
         real last[2 * FL_LANES]; /* copies of known lengths are moves */
         s->short_group = fl_groups(t) - 1;
@@ -103,7 +103,7 @@ static FL_INLINE strip fl_strip(const fl_tile *t, fl_rows m, ptrdiff_t i, real f
  * share `ones`. */
 static FL_INLINE strip fl_alive(const strip *s, real *ones)
 {
-    strip live = { .data = ones, .n = s->n, .short_group = s->short_group, .patched = -1 };
+    strip live = { .data = ones, .n = s->n, .short_group = s->short_group, .patched = { -1, -1 } };
 #pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
         ones[l] = R(1);
@@ -116,22 +116,24 @@ static FL_INLINE strip fl_alive(const strip *s, real *ones)
 static FL_INLINE void fl_patch(strip *s, int32_t k, real x)
 {
     const ptrdiff_t g = k / FL_LANES;
+    const int second = s->patched[0] >= 0 && s->patched[0] != g;
     if (k < 0)
         return;
-    if (g != s->short_group) {
-        s->patched = g;
-        memcpy(s->patch, s->data + g * FL_LANES, sizeof s->patch);
+    if (g != s->short_group && s->patched[second] != g) {
+        s->patched[second] = g;
+        memcpy(s->patch[second], s->data + g * FL_LANES, sizeof s->patch[second]);
     }
-    (g == s->short_group ? s->tail : s->patch)[k % FL_LANES] = x;
+    (g == s->short_group ? s->tail : s->patch[second])[k % FL_LANES] = x;
 }
 
-/* The compiler must not see that a group may lie in three places: it would choose between them for each
+/* The compiler must not see that a group may lie in four places: it would choose between them for each
  * element, and not vectorise the loop. */
 static FL_INLINE real *fl_group(strip *s, ptrdiff_t g)
 {
     real *group = s->data + g * s->group;
     group = g == s->short_group ? s->tail : group;
-    group = g == s->patched ? s->patch : group;
+    group = g == s->patched[0] ? s->patch[0] : group;
+    group = g == s->patched[1] ? s->patch[1] : group;
     __asm__ volatile("" : "+r"(group));
     return group;
 }
