@@ -23,6 +23,8 @@ enum {
 };
 
 _Static_assert((int)FL_TILE_ROWS <= (int)FL_MOST_ONES, "the weights of a tile without any");
+_Static_assert((int)FEW_CLASSES >= (int)FL_LANES,
+               "the end of a strip along a row is copied as FL_LANES numbers");
 
 typedef enum { SCORES, LABELS, GRAD, HESS, MATRICES, INPUTS = GRAD } matrix;
 

@@ -86,7 +86,7 @@ static FL_INLINE link chebyshev(true_class z, params c)
 static FL_INLINE link squared_log(true_class z, params c)
 {
     const pair twice = fl_scale(R(2), z.cost);
-    const int beyond = twice.hi == FL_INF; /* inf would be multiplied by a p of 0 */
+    const int beyond = (twice.hi == FL_INF) & (z.cost.hi < FL_INF); /* inf would be multiplied by a p of 0 */
     (void)c;
     return (link){ .value = fl_times(z.cost, z.cost),
                    .slope = fl_select(beyond, fl_exact(FL_MAX), twice),

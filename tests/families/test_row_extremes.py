@@ -19,7 +19,7 @@ from sweeps import every
 import fastloss as fl
 
 ROWS = 40  # of each loss, parameters and dtype
-CLASSES = 1, 2, 3, 5, 17, 257
+CLASSES = 1, 2, 3, 5, 17, 101
 OUTPUTS = "value", "gradient", "Hessian"
 
 
@@ -120,7 +120,7 @@ def rows_with_a_rare_class(dtype, rng):
     """Scores, and a class whose probability is at most e^6 times the smallest normal number."""
     edge = -math.log(float(np.finfo(dtype).smallest_normal))
     for _ in range(20):
-        scores = rng.normal(size=rng.choice([2, 3, 5, 257])).astype(dtype)
+        scores = rng.normal(size=rng.choice([2, 3, 5, 101])).astype(dtype)
         rare = int(rng.integers(len(scores)))
         scores[(rare + 1) % len(scores)] = 3
         scores[rare] = 3 - dtype(edge - rng.uniform(0, 6))
@@ -143,8 +143,7 @@ def test_derivatives_just_above_the_smallest_normal_number(name, params, dtype):
             for output, got, want in zip(
                 (1, 2), (grad[rare], hess[rare]), row_exact(reference, own, scores, y, rare)[1:], strict=True
             ):
-                # and so is the probability, which `SUBNORMAL` multiplies
-                if abs(want) >= float(np.finfo(dtype).smallest_normal) * SUBNORMAL.get(name, 1):
+                if abs(want) >= float(np.finfo(dtype).smallest_normal):
                     count += 1
                     worst = max(worst, float(error(name, own, y, scores, rare, output, got, want, dtype)))
     assert count

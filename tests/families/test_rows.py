@@ -164,3 +164,13 @@ for name, reference in ALL_ROW_REFERENCES.items():
     ]
     assert numbers[0].size > 67 * 123 * 4
     np.testing.assert_allclose(*numbers, rtol=1e-14, atol=1e-50)  # terms of poly1's Hessian cancel
+
+
+@pytest.mark.parametrize("classes", [3, 257])
+@pytest.mark.parametrize("smoothing", [0, 0.1])
+def test_lse_of_a_row_without_a_class(classes, smoothing):
+    s = np.random.default_rng(0).normal(size=(2, classes))
+    found = fl.softmax_cross_entropy(
+        [-100, 1], s, ignore_index=-100, label_smoothing=smoothing, return_lse=True
+    )[1]
+    np.testing.assert_allclose(found, np.log(np.exp(s).sum(1)), rtol=1e-14)

@@ -17,11 +17,11 @@ typedef struct {
     row_pairs mass, cost, spread, back;
 } label_sums;
 
-/* inverse: 1 over the lifted S. miss: 1 - p of the top class. share: what p is multiplied by in the gradient.
- * base: the part of the label that is the same for all classes. square: 2 z_loss mass. For what exp_origin
- * makes of a score, from_inverse and part are inverse and share times inverse. */
+/* miss: 1 - p of the top class. share: what p is multiplied by in the gradient. base: the part of the label
+ * that is the same for all classes. square: 2 z_loss mass. from_inverse and part: p, and share times p, over
+ * the exponential that exponentials.h makes of a score. */
 typedef struct {
-    row_pairs inverse, miss, share, base, from_inverse, part;
+    row_pairs miss, share, base, from_inverse, part;
     real square[FL_TILE_ROWS];
 } label_factors;
 
@@ -32,7 +32,8 @@ static FL_INLINE int fl_strip_labels(const fl_tile *t, int given, ptrdiff_t i, r
                                      label_sums *labels)
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF), label = s, weight = s;
-    real top[FL_LANES], centre[FL_LANES], floor[FL_LANES], magic[FL_LANES], at[FL_LANES], ones[FL_LANES];
+    const lane_origins origins = fl_origins_of(t, sums->top, i);
+    real top[FL_LANES], at[FL_LANES], ones[FL_LANES];
     int bad[FL_LANES] = { 0 }, violated = 0;
     lane_sums rest, mass, cost, spread;
     fl_clear(&rest), fl_clear(&mass), fl_clear(&cost), fl_clear(&spread);
@@ -42,11 +43,6 @@ static FL_INLINE int fl_strip_labels(const fl_tile *t, int given, ptrdiff_t i, r
     }
     fl_lanes_of(t, sums->top, i, top);
     fl_groups_of(t, sums->best, i, at);
-#pragma omp simd
-    for (int l = 0; l < FL_LANES; l++) {
-        const exp_origin o = fl_origin(top[l]);
-        centre[l] = o.centre, floor[l] = o.floor, magic[l] = o.magic;
-    }
     strip live = fl_alive(&s, ones);
     FL_EACH_GROUP(t)
     {
@@ -54,11 +50,10 @@ static FL_INLINE int fl_strip_labels(const fl_tile *t, int given, ptrdiff_t i, r
         const real *y = given ? FL_GROUP(label) : NULL, *w = given ? FL_GROUP(weight) : NULL;
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
-            const exp_origin o = { .centre = centre[l], .floor = floor[l], .magic = magic[l] };
             const int first = at[l] == here;
             const pair down = fl_select(first | (alive[l] == R(0)), fl_exact(R(0)), fl_sum(top[l], -x[l]));
             const pair gap = fl_finite_low(down);
-            fl_lane_add(&rest, l, fl_select(first, fl_exact(R(0)), fl_exp_from(x[l], o)));
+            fl_lane_add(&rest, l, fl_select(first, fl_exact(R(0)), fl_exp_from(x[l], FL_ORIGIN(origins, l))));
             fl_lane_add(&spread, l, fl_pair(gap.hi / FL_MAX_CLASSES, gap.lo / FL_MAX_CLASSES));
             if (given) {
                 const real due = y[l] * w[l];
@@ -125,7 +120,6 @@ static FL_INLINE void fl_label_values(const fl_tile *t, const row_sums *sums, co
         const pair penalty = fl_times(mass, fl_times(fl_scale(c.b, level), level));
         const pair share = fl_times(mass, fl_one_plus(fl_scale(R(2) * c.b, level)));
         const real w = weight[i];
-        FL_SET(out->inverse, i, inverse);
         const pair miss = fl_times(rest, inverse), lead = fl_choose_pair(c.b == R(0), mass, share);
         FL_SET(out->miss, i, miss);
         FL_SET(out->share, i, lead);
@@ -157,7 +151,7 @@ static FL_INLINE void fl_strip_label_derivatives(const fl_tile *t, int given, in
     strip s = fl_strip(t, t->scores, i, -FL_INF), label = s, weight = s;
     strip grad = fl_strip(t, t->grad, i, R(0)), hess = bends ? fl_strip(t, t->hess, i, R(0)) : grad;
     const pair keep = fl_sum(R(1), -c.a), one = fl_exact(R(1));
-    real centre[FL_LANES], floor[FL_LANES], magic[FL_LANES];
+    const lane_origins origins = fl_origins_of(t, sums->top, i);
     real where[FL_LANES], factor[FL_LANES], square[FL_LANES];
     row_pairs inverse, part, base, mine; /* of each lane; mine: the label of the true class */
     if (given) {
@@ -168,8 +162,6 @@ static FL_INLINE void fl_strip_label_derivatives(const fl_tile *t, int given, in
 #pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
         const ptrdiff_t row = fl_row(t, i, l);
-        const exp_origin o = fl_origin(sums->top[row]);
-        centre[l] = o.centre, floor[l] = o.floor, magic[l] = o.magic;
         factor[l] = ((const real *)t->weight)[row] * scale;
         square[l] = f->square[row];
         FL_SET(inverse, l, FL_AT(f->from_inverse, row));
@@ -184,8 +176,7 @@ static FL_INLINE void fl_strip_label_derivatives(const fl_tile *t, int given, in
         real *to = FL_GROUP(grad), *h = bends ? FL_GROUP(hess) : NULL;
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
-            const exp_origin o = { .centre = centre[l], .floor = floor[l], .magic = magic[l] };
-            const pair e = fl_exp_from(x[l], o), shared = fl_times(e, FL_AT(part, l));
+            const pair e = fl_exp_from(x[l], FL_ORIGIN(origins, l)), shared = fl_times(e, FL_AT(part, l));
             const pair due = given ? fl_plus(fl_scale(y[l] * w[l], keep), FL_AT(base, l))
                                    : fl_select(where[l] == here, FL_AT(mine, l), FL_AT(base, l));
             if (bends) {
@@ -233,7 +224,7 @@ static FL_INLINE void fl_label_tops(const fl_tile *t, int bends, const row_sums 
             hess[i] = factor * fl_label_bend(fl_times(share, p), p, miss, f->square[i]);
     }
     for (ptrdiff_t row = 0; row < t->rows; row++)
-        if (sums->best[row] >= 0 && weight[row] != R(0)) {
+        if (sums->best[row] >= 0 && weight[row] * scale != R(0)) {
             *fl_cell(t, t->grad, row, sums->best[row]) = grad[row];
             if (bends)
                 *fl_cell(t, t->hess, row, sums->best[row]) = hess[row];

@@ -183,7 +183,8 @@ static FL_INLINE void fl_check_strip(row_domain *violated, int derivatives, cons
                                      params c, row_checks *checks)
 {
     strip s = fl_strip(t, t->scores, i, R(0)), grad = s, hess = s;
-    real sum[FL_LANES], bad[FL_LANES], present[FL_LANES];
+    real bad[FL_LANES], present[FL_LANES];
+    double sum[FL_LANES];
     if (derivatives)
         grad = fl_strip(t, t->grad, i, R(0));
     if (derivatives > 1)
@@ -191,7 +192,7 @@ static FL_INLINE void fl_check_strip(row_domain *violated, int derivatives, cons
     fl_lanes_of(t, t->weight, i, present);
 #pragma omp simd
     for (int l = 0; l < FL_LANES; l++)
-        sum[l] = bad[l] = R(0);
+        sum[l] = 0, bad[l] = R(0);
     FL_EACH_GROUP(t)
     {
         const real *x = FL_GROUP(s);
@@ -200,7 +201,7 @@ static FL_INLINE void fl_check_strip(row_domain *violated, int derivatives, cons
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
             const real xi = x[l], zero = present[l] == R(0) ? R(0) : xi - xi; /* or NaN: xi is not finite */
-            sum[l] += xi;
+            sum[l] += (double)xi;
             bad[l] = violated(R(0), xi, c) ? R(1) : bad[l];
             if (derivatives)
                 to[l] = zero;
@@ -216,7 +217,7 @@ static FL_INLINE void fl_check_strip(row_domain *violated, int derivatives, cons
         for (int l = 0; l < width; l++)
             sum[l] += sum[l + width], bad[l] += bad[l + width];
     for (int l = 0; l < (t->across ? FL_LANES : 1); l++)
-        checks->sum[fl_row(t, i, l)] = sum[l], checks->bad[fl_row(t, i, l)] = bad[l];
+        checks->sum[fl_row(t, i, l)] = (real)sum[l], checks->bad[fl_row(t, i, l)] = bad[l];
 }
 
 static FL_INLINE void fl_check_rows(row_domain *violated, const fl_tile *t, params c, row_checks *checks)
