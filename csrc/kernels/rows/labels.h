@@ -213,18 +213,18 @@ static FL_INLINE void fl_label_tops(const fl_tile *t, int bends, const row_sums 
 {
     const real *weight = t->weight;
     const pair keep = fl_sum(R(1), -c.a), one = fl_exact(R(1));
-    real grad[FL_TILE_ROWS], hess[FL_TILE_ROWS];
+    real factor[FL_TILE_ROWS], grad[FL_TILE_ROWS], hess[FL_TILE_ROWS];
 #pragma omp simd
     for (ptrdiff_t i = 0; i < fl_padded(t); i++) {
-        const real factor = weight[i] * scale;
+        factor[i] = weight[i] * scale;
         const pair miss = FL_AT(f->miss, i), share = FL_AT(f->share, i), p = fl_plus(one, fl_negative(miss));
         const pair due = fl_plus(fl_scale(top->label[i] * top->weight[i], keep), FL_AT(f->base, i));
-        grad[i] = factor * fl_label_slope(fl_plus(share, fl_negative(due)), fl_times(share, miss));
+        grad[i] = factor[i] * fl_label_slope(fl_plus(share, fl_negative(due)), fl_times(share, miss));
         if (bends)
-            hess[i] = factor * fl_label_bend(fl_times(share, p), p, miss, f->square[i]);
+            hess[i] = factor[i] * fl_label_bend(fl_times(share, p), p, miss, f->square[i]);
     }
     for (ptrdiff_t row = 0; row < t->rows; row++)
-        if (sums->best[row] >= 0 && weight[row] * scale != R(0)) {
+        if (sums->best[row] >= 0 && factor[row] != R(0)) {
             *fl_cell(t, t->grad, row, sums->best[row]) = grad[row];
             if (bends)
                 *fl_cell(t, t->hess, row, sums->best[row]) = hess[row];

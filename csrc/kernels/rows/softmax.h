@@ -82,10 +82,10 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
                 const pair turn_top = straight ? none
                                                : fl_select(slight, fl_times(fl_scale(one, k.bend), share),
                                                            fl_scale(one, fl_times(k.bend, share)));
-                FL_SET(out->second, i, second);
-                const pair slope_back = fl_times(slope, back), turn_back = fl_times(back, back);
-                FL_SET(out->slope, i, slope_back);
-                const pair bend = fl_times(fl_plus(turn, fl_negative(fl_times(slope, inverse))), turn_back);
+                const pair second_back = fl_times(second, back);
+                FL_SET(out->second, i, second_back);
+                FL_SET(out->slope, i, slope);
+                const pair bend = fl_times(fl_plus(turn, fl_negative(fl_times(slope, inverse))), back);
                 FL_SET(out->bend, i, bend);
                 out->second_unit[i] = steep ? R(1) : fl_lowered(R(1));
                 out->down[i] = slack ? fl_lowered(R(1)) : R(1);
