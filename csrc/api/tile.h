@@ -30,8 +30,8 @@ typedef struct {
 typedef struct {
     int across, valued; /* valued: value and the sum are wanted */
     ptrdiff_t rows, classes;
-    fl_rows scores, grad,
-        hess; /* across rows, kernels write over scores; grad may be scores; hess needs grad */
+    /* kernels write over scores across rows; grad may be scores; hess needs grad */
+    fl_rows scores, grad, hess;
     fl_rows labels, class_weight; /* probabilities, and by what they are multiplied, in one strip */
     const int32_t *label;         /* of each row the true class, -1 for none */
     const void *weight;           /* of each row; one of weight 0 is absent */

@@ -28,7 +28,7 @@ _Static_assert((int)FEW_CLASSES >= (int)FL_LANES,
 
 typedef enum { SCORES, LABELS, GRAD, HESS, MATRICES, INPUTS = GRAD } matrix;
 
-/* A call as the threads see it. `direct`: kernels can read and write that matrix where it lies. */
+/* A call as the threads see it. `direct`: kernels could read and write that matrix where it lies. */
 typedef struct {
     const fl_row_call *call;
     const fl_row_table *kernels;

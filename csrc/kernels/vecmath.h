@@ -229,8 +229,9 @@ static FL_INLINE exp_origin fl_exp_origin(real centre, real k)
                          .magic = FL_MAGIC + shift };
 }
 
-/* e^(s - centre), in 18 operations. At the floor the exponent's field is 0, and so is the scale. The last
- * five operations are 1 + r + q times the scale, with two roundings that are known. */
+/* e^(s - centre), in 18 operations for float32 and two for the low part. At the floor the exponent's field is
+ * 0, and so is the scale. The last five operations are 1 + r + q times the scale, with two roundings that are
+ * known. */
 static FL_INLINE pair fl_exp_from(real s, exp_origin o)
 {
     const real x = fl_at_least(s - o.centre, o.floor);

@@ -102,7 +102,7 @@ static FL_INLINE void fl_exchange_all(int scattering, char *rows, ptrdiff_t step
         for (ptrdiff_t line = 0; !scattering && step == classes * stride && line < FL_LANES * step;
              line += 64)
             __builtin_prefetch(rows + FL_TILE_ROWS * step +
-                               line); /* the next tile, also over the end of a page */
+                               line); /* 64 rows ahead, also over the end of a page */
         fl_exchange(scattering, rows, step, stride, FL_LANES, classes, tiles);
     }
     if (n > 0)
