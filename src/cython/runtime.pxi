@@ -84,10 +84,25 @@ def row_loss_names():
 
 cdef extern from "Python.h":
     int check_signals "PyErr_CheckSignals"() noexcept  # an exception stays set
+    unsigned long this_thread "PyThread_get_thread_ident"() noexcept nogil
+
+cdef unsigned long main_thread
+
+
+def set_main_thread(unsigned long identifier):
+    """Set which thread Python runs the handlers of signals on."""
+    global main_thread
+    main_thread = identifier
 
 
 cdef int interrupted() noexcept nogil:
-    """Whether a signal's handler, such as that of Ctrl-C, has raised."""
+    """Whether a signal's handler, such as that of Ctrl-C, has raised.
+
+    Handlers run on the main thread alone. Another one must not ask: while the process ends, Python answers a daemon
+    thread that wants the GIL by ending it, amid C, while the libraries that unwind its stack are being closed.
+    """
+    if this_thread() != main_thread:
+        return 0
     with gil:
         return check_signals() != 0
 

@@ -29,6 +29,7 @@ from fastloss.evaluation import Evaluation, evaluate, perplexity
 from fastloss.families import binary, count, multiclass, regression
 from fastloss.registry import get, losses, registered
 from fastloss.runtime.config import set_kept_memory, show_config
+from fastloss.runtime.threads import follow_main_thread as _follow_main_thread
 from fastloss.runtime.threads import from_environment as _from_environment
 from fastloss.runtime.threads import get_num_threads, set_num_threads, threads
 from fastloss.sgd import SGD
@@ -41,6 +42,7 @@ if _typing.TYPE_CHECKING:
 
 _core.select_level(_os.environ.get("FASTLOSS_ISA"))
 _from_environment()
+_follow_main_thread()
 globals().update(registered)
 for _before, _now in _MOVED.items():
     _sys.modules[f"fastloss.{_before}"] = _sys.modules[f"fastloss.{_now}"]

@@ -139,12 +139,23 @@ def test_calls_from_many_threads(pool):
     compute(code)
 
 
-def test_a_process_may_end_amid_a_call():
-    """A daemon thread does not come back from its call."""
+@pytest.mark.parametrize("seconds", [0.2, 1.0], ids=["alone", "on a team"])
+def test_a_process_may_end_amid_a_call(seconds):
+    """A daemon thread does not come back from its call, and goes on with it for as long as Python takes to end."""
     compute(
-        """
+        f"""
+class Slow:
+    def __del__(self, sleep=time.sleep, ticks=os.times, say=os.write, leave=os._exit):
+        before = ticks()
+        sleep(0.5)  # Python is ending; whoever asks for the GIL now is ended by it
+        after = ticks()
+        busy = after.user - before.user
+        if busy < 0.05:
+            say(2, b"the call has ended, after %f" % busy)
+            leave(1)
+sys.modules["torn down late"] = Slow()
 threading.Thread(target=lambda: fl.huber(view(0.0, 10**11), 1.0), daemon=True).start()
-time.sleep(0.2)
+time.sleep({seconds})
 """
     )
 

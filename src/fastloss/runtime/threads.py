@@ -7,7 +7,7 @@ import os
 import threading
 from types import TracebackType
 
-from fastloss._core import num_threads, set_cpu_limit, set_thread_limit, thread_limit
+from fastloss._core import num_threads, set_cpu_limit, set_main_thread, set_thread_limit, thread_limit
 from fastloss._core import set_num_threads as set_threads_of_process
 from fastloss.runtime.cgroups import cgroup_cpus
 
@@ -120,3 +120,14 @@ def from_environment() -> None:
             raise ImportError(
                 f"FASTLOSS_NUM_THREADS must be an integer of 1 to 1024, got {value!r}"
             ) from None
+
+
+def follow_main_thread() -> None:
+    """Tell the core which thread may be interrupted by a signal, also in a process that was forked; once, at import."""
+
+    def set_it() -> None:
+        set_main_thread(threading.main_thread().ident)
+
+    set_it()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=set_it)
