@@ -92,14 +92,20 @@ static FL_INLINE real fl_product_error(real a, real b, real p)
 #if FL_HAS_FMA
     return fl_fma(a, b, -p);
 #else
-    const real split = (real)((bits)1 << ((FL_MANTISSA + 2) / 2)) + R(1);
-    const real at = a * split, bt = b * split;
-    const real ah = at - (at - a), bh = bt - (bt - b);
-    const real al = a - ah, bl = b - bh;
-    const real e = ((ah * bh - p) + ah * bl + al * bh) + al * bl;
-    /* No correction where the split overflows, above 2^996 (2^115), nor where the parts of e are rounded to
-     * subnormal numbers, since they are then no error of p. */
-    return (e == e) & (fl_fabs(p) >= R(256) * FL_MIN_NORMAL) ? e : R(0);
+    const int half = (FL_MANTISSA + 2) / 2;
+    const real split = (real)((bits)1 << half) + R(1);
+    /* A number so large that its split would overflow is split, and multiplied, scaled down. */
+    const real large = FL_MAX / (split * R(2)), least = R(1) / (split - R(1)), most = split - R(1);
+    const int a_large = fl_fabs(a) > large, b_large = fl_fabs(b) > large;
+    const real x = a_large ? a * least : a, y = b_large ? b * least : b;
+    const real down = (a_large | b_large) ? least : R(1), up = (a_large | b_large) ? most : R(1);
+    const real xt = x * split, yt = y * split;
+    const real xh = xt - (xt - x), yh = yt - (yt - y);
+    const real xl = x - xh, yl = y - yh;
+    const real e = (((xh * yh - p * down) + xh * yl + xl * yh) + xl * yl) * up;
+    /* No correction of an infinite product, nor where the parts of e are rounded to subnormal numbers, since
+     * they are then no error of p. */
+    return (fl_fabs(e) <= FL_MAX) & (fl_fabs(p) >= R(256) * FL_MIN_NORMAL) ? e : R(0);
 #endif
 }
 
