@@ -244,6 +244,13 @@ static FL_INLINE pair fl_exp_from(real s, exp_origin o)
     return fl_pair(hi, rest - (hi - most));
 }
 
+/* The power of two next to that. */
+static FL_INLINE real fl_exp_scale(real s, exp_origin o)
+{
+    return fl_from_bits(fl_to_bits(fl_fma(fl_at_least(s - o.centre, o.floor), FL_LOG2E, o.magic))
+                        << FL_MANTISSA);
+}
+
 /* 2^lift e^-a, or 0 where `zero` says that a is above the caller's limit. */
 static FL_INLINE pair fl_exp_minus_lifted(exp_minus_reduced e, real lift, int zero)
 {
@@ -319,28 +326,33 @@ static FL_INLINE pair fl_times_exp(real w, pair x)
     return fl_times_exp_down(fl_scale(w * fl_times_exp_up(w, e), fl_mantissa(e.r, e.q)), w, e);
 }
 
-/* log(u) + correction for a correction of at most an ULP of u, relative to u. fdlibm's reduction: u = 2^k (1
- * + f), s = f / (2 + f). */
-static FL_INLINE pair fl_log_corrected(real u, real correction)
+/* log(2^-down u) + correction for a normal u and a correction of at most an ULP of u, relative to u. fdlibm's
+ * reduction: u = 2^k (1 + f), s = f / (2 + f). A correction that is NaN is the result. */
+static FL_INLINE pair fl_log_normal(real u, real down, real correction)
 {
     const bits one = (bits)FL_BIAS << FL_MANTISSA;
     const bits root_half = fl_to_bits(R(0.70710678118654752440));
-    const real small = u < FL_MIN_NORMAL ? R(1) : R(0);
-    const real scaled = u < FL_MIN_NORMAL ? u * (R(1) / FL_MIN_NORMAL) : u;
-    const bits b = fl_to_bits(scaled) + (one - root_half);
+    const bits b = fl_to_bits(u) + (one - root_half);
     const real biased = fl_from_bits((b >> FL_MANTISSA) + fl_to_bits(FL_MAGIC)) - FL_MAGIC;
-    const real k = biased - (R(FL_BIAS) + small * R(FL_BIAS - 1));
+    const real k = biased - (R(FL_BIAS) + down);
     const real f = fl_from_bits((b & (((bits)1 << FL_MANTISSA) - 1)) + root_half) - R(1);
     const real s = f / (R(2) + f), z = s * s, half = R(0.5) * f, half_square = half * f;
     const real rest = s * fl_fma(z, FL_LOG_POLY(z), half_square) - fl_product_error(half, f, half_square);
     const real top = k * FL_LN2_HI;
     const real line = top + f, hi = line - half_square;
     const real lost = (f - (line - top)) + ((line - hi) - half_square);
-    const real lo = lost + (rest + fl_fma(k, FL_LN2_LO, correction));
+    return fl_fast_sum(hi, lost + (rest + fl_fma(k, FL_LN2_LO, correction)));
+}
+
+/* log(u) + correction for any u. */
+static FL_INLINE pair fl_log_corrected(real u, real correction)
+{
+    const int small = u < FL_MIN_NORMAL;
+    const pair log =
+        fl_log_normal(small ? u * (R(1) / FL_MIN_NORMAL) : u, small ? R(FL_BIAS - 1) : R(0), correction);
     const real limit = u == R(0) ? -FL_INF : u == FL_INF ? u : FL_NAN;
     const int finite = (u > R(0)) & (u < FL_INF);
-    const real sum = hi + lo;
-    return fl_pair(finite ? sum : limit, finite ? lo - (sum - hi) : R(0));
+    return fl_pair(finite ? log.hi : limit, finite ? log.lo : R(0));
 }
 
 /* log(u + c) for |c| <= ulp(u). */

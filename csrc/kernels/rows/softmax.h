@@ -1,8 +1,8 @@
 /* The kernels of losses that depend on the softmax of each row. A loss is one function of the true class's
  * probability; the sweeps over the classes are the same for all losses.
  *
- * Exponentials are lifted and relative to that of the largest score, `top`. The true class is left out of
- * their sum `others`, so that nothing cancels in 1 - p where p is close to 1. */
+ * The true class is left out of the sum `others` of the exponentials, so that nothing cancels in 1 - p where
+ * p is close to 1. */
 #ifndef FL_SOFTMAX_H
 #define FL_SOFTMAX_H
 
@@ -23,8 +23,8 @@ typedef link link_function(true_class z, params c);
 
 /* ---- between the sweeps: what a row costs --------------------------------------------------------- */
 
-/* Whether the compiler knows that x is 0. */
-#define FL_IS_ZERO(x) (__builtin_constant_p(x) && (x) == R(0))
+/* Whether the compiler knows that x is that number. */
+#define FL_IS(x, number) (__builtin_constant_p(x) && (x) == R(number))
 
 static FL_INLINE pair fl_pair_lowered(pair a) { return fl_pair(fl_lowered(a.hi), fl_lowered(a.lo)); }
 
@@ -51,28 +51,35 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
         const real top = found->top[i], mine = found->mine[i], one = FL_LIFTED_ONE;
         const real w = weight[i], wf = w * scale;
         const int hit = found->hit[i], absent = w == R(0);
-        const pair own = FL_AT(e->own, i), others = FL_AT(e->others, i), none = fl_exact(R(0));
+        const pair own = FL_AT(e->own, i), others = FL_AT(e->others, i), e_top = FL_AT(e->top, i),
+                   none = fl_exact(R(0));
         const pair both = fl_plus(own, others), sum = fl_fast_sum(both.hi, both.lo),
                    inverse = fl_inverse(sum);
-        const pair log_sum = fl_log_corrected(fl_lowered(sum.hi), sum.lo * inverse.hi);
-        const pair gap = fl_select(hit, none, fl_sum(top, -mine)), p_top = fl_scale(one, inverse);
+        /* the sum relative to e^top, and its logarithm, whose digits are those of `others` where that is
+         * small */
+        const pair above = fl_times(fl_select(hit, others, sum), fl_inverse(e_top));
+        const pair relative = fl_select(hit, fl_one_plus(above), above);
+        const pair log_sum = fl_log_normal(relative.hi, R(0), relative.lo * (inverse.hi * e_top.hi));
+        const pair gap = fl_select(hit, none, fl_sum(top, -mine));
         const true_class z = { fl_plus(gap, log_sum), fl_times(own, inverse), fl_times(others, inverse) };
         const link k = f(z, c);
         if (derivatives < 2)
             value[i] = absent ? R(0) : w * fl_rounded(k.value);
         if (derivatives) {
-            const pair back = FL_AT(e->back, i), lead = fl_times(fl_scale(wf, k.slope), p_top);
+            const pair whole = fl_pair(one * inverse.hi, one * inverse.lo);
+            const pair lead = FL_IS(k.slope.hi, 1) && FL_IS(k.slope.lo, 0)
+                                  ? fl_scale(wf, whole) /* cross-entropy's */
+                                  : fl_times(fl_scale(wf, k.slope), whole);
             const int flat = fl_fabs(lead.hi) < FL_FLAT;
-            const pair first = fl_times(fl_select(flat, lead, fl_pair_lowered(lead)), back);
-            FL_SET(out->first, i, first);
+            FL_SET(out->first, i, fl_select(flat, lead, fl_pair_lowered(lead)));
             out->unit[i] = absent ? R(0) : flat ? fl_lowered(R(1)) : R(1);
             out->grad_mine[i] = absent ? R(0) : -wf * fl_times_rounded(k.slope, z.q);
-            out->grad_top[i] = absent ? R(0) : fl_rounded(lead);
+            out->grad_top[i] = absent ? R(0) : fl_times_rounded(lead, fl_pair_lowered(e_top));
             if (derivatives > 1) {
-                const pair factor = fl_scale(wf, p_top);
+                const pair factor = fl_scale(wf, whole), p_top = fl_times(e_top, inverse);
                 const int steep = fl_fabs(factor.hi) > R(1);
                 const pair second = fl_select(steep, fl_pair_lowered(factor), factor);
-                const int straight = FL_IS_ZERO(k.bend.hi); /* saves cross-entropy a division */
+                const int straight = FL_IS(k.bend.hi, 0); /* saves cross-entropy a division */
                 const pair share = straight ? none : fl_select(others.hi == R(0), none, fl_inverse(others));
                 const pair q_top = fl_times(FL_AT(found->rest, i), inverse);
                 const int slack = fl_fabs(k.slope.hi) < R(1), slight = fl_fabs(k.bend.hi) < R(1);
@@ -80,13 +87,11 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
                 const pair slope = fl_scale(lift, k.slope),
                            turn = straight ? none : fl_times(fl_scale(lift, k.bend), share);
                 const pair turn_top = straight ? none
-                                               : fl_select(slight, fl_times(fl_scale(one, k.bend), share),
-                                                           fl_scale(one, fl_times(k.bend, share)));
-                const pair second_back = fl_times(second, back);
-                FL_SET(out->second, i, second_back);
+                                               : fl_select(slight, fl_times(fl_times(e_top, k.bend), share),
+                                                           fl_times(e_top, fl_times(k.bend, share)));
+                FL_SET(out->second, i, second);
                 FL_SET(out->slope, i, slope);
-                const pair bend = fl_times(fl_plus(turn, fl_negative(fl_times(slope, inverse))), back);
-                FL_SET(out->bend, i, bend);
+                FL_SET(out->bend, i, fl_plus(turn, fl_negative(fl_times(slope, inverse))));
                 out->second_unit[i] = steep ? R(1) : fl_lowered(R(1));
                 out->down[i] = slack ? fl_lowered(R(1)) : R(1);
                 out->hess_mine[i] =
@@ -106,16 +111,37 @@ static FL_INLINE real fl_first(real e, real lost, pair first)
     return fl_fma(e, first.hi, fl_fma(e, first.lo, lost * first.hi));
 }
 
+/* The derivatives by the two scores of each row are opposite, the second derivatives equal. */
+static __attribute__((noinline)) void FL_NAME(fl_derivatives_of_two)(const fl_tile *t, const factors *f)
+{
+    for (ptrdiff_t i = 0; i < fl_padded(t); i += FL_LANES) {
+        real *first = fl_cell(t, t->grad, i, 0), *second = fl_cell(t, t->grad, i, 1);
+        real *bend = t->hess.data ? fl_cell(t, t->hess, i, 0) : NULL,
+             *bend_too = t->hess.data ? fl_cell(t, t->hess, i, 1) : NULL;
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const real mine = f->grad_mine[i + l], other = R(0) - mine;
+            first[l] = t->label[i + l] == 1 ? other : mine;
+            second[l] = t->label[i + l] == 1 ? mine : other;
+        }
+        if (bend)
+            for (int l = 0; l < FL_LANES; l++)
+                bend[l] = bend_too[l] = f->hess_mine[i + l];
+    }
+}
+
 /* Replaces the exponentials in `grad` by derivatives. Rows whose unit is not 1 are rare. */
 static FL_INLINE void fl_gradient_strip(const fl_tile *t, ptrdiff_t i, const factors *f)
 {
-    real zeros[FL_LANES] = { 0 }, hi[FL_LANES], lo[FL_LANES], unit[FL_LANES];
+    const int looks = fl_looks(t);
+    real zeros[FL_LANES] = { 0 }, hi[FL_LANES], lo[FL_LANES], unit[FL_LANES], where[FL_LANES], mine[FL_LANES];
     strip grad = fl_strip(t, t->grad, i, R(0)), lost = fl_lost(t, i, zeros);
     int special = 0;
 #pragma omp simd reduction(| : special)
     for (int l = 0; l < FL_LANES; l++) {
         const ptrdiff_t row = fl_row(t, i, l);
         hi[l] = f->first.hi[row], lo[l] = f->first.lo[row], unit[l] = f->unit[row];
+        where[l] = looks ? (real)t->label[row] : R(-1), mine[l] = f->grad_mine[row];
         special |= unit[l] != R(1);
     }
     FL_EACH_GROUP(t)
@@ -123,15 +149,22 @@ static FL_INLINE void fl_gradient_strip(const fl_tile *t, ptrdiff_t i, const fac
         real *x = FL_GROUP(grad);
         const real *less = t->across ? FL_GROUP(lost) : zeros;
         fl_prefetch(t, &grad, g, FL_AHEAD);
-        if (!special)
+        if (!special && !looks)
 #pragma omp simd
             for (int l = 0; l < FL_LANES; l++)
                 x[l] = fl_first(x[l], t->across ? less[l] : R(0), fl_pair(hi[l], lo[l]));
+        else if (!special)
+#pragma omp simd
+            for (int l = 0; l < FL_LANES; l++) {
+                const real first = fl_first(x[l], less[l], fl_pair(hi[l], lo[l]));
+                x[l] = where[l] == (real)g ? mine[l] : first;
+            }
         else
 #pragma omp simd
             for (int l = 0; l < FL_LANES; l++) {
                 const real first = fl_first(x[l], t->across ? less[l] : R(0), fl_pair(hi[l], lo[l]));
-                x[l] = unit[l] == R(0) ? R(0) : first * unit[l];
+                const real other = unit[l] == R(0) ? R(0) : first * unit[l];
+                x[l] = where[l] == (real)g ? mine[l] : other;
             }
     }
     fl_flush(t, &grad);
@@ -177,6 +210,7 @@ static FL_INLINE void fl_hessian_strip(const fl_tile *t, int fine, ptrdiff_t i, 
     fl_flush(t, &hess);
 }
 
+/* Sets the derivatives of the top classes that are known, and of the true classes. */
 static FL_INLINE void fl_set_classes(const fl_tile *t, fl_rows m, const row_sums *found, const real *top,
                                      const real *mine)
 {
@@ -192,7 +226,8 @@ static FL_INLINE void fl_gradient_sweep(const fl_tile *t, const row_sums *found,
 {
     for (ptrdiff_t i = 0; i < fl_strips(t); i++)
         fl_gradient_strip(t, i, f);
-    fl_set_classes(t, t->grad, found, f->grad_top, f->grad_mine);
+    if (!(fl_looks(t) && found->best[0] < 0)) /* else all is set */
+        fl_set_classes(t, t->grad, found, f->grad_top, f->grad_mine);
 }
 
 static FL_INLINE void fl_hessian_sweep(const fl_tile *t, int fine, const row_sums *found, const factors *f)
@@ -235,6 +270,16 @@ static FL_INLINE double fl_finish_rows(const fl_tile *t, const row_sums *found)
     return t->valued ? fl_row_sum(t) : 0;
 }
 
+/* Makes `rest` relative to e^top, as lse wants it. */
+static FL_INLINE void fl_relate_to_top(const fl_tile *t, row_sums *found, const exponentials *e)
+{
+#pragma omp simd
+    for (ptrdiff_t row = 0; row < fl_padded(t); row++) {
+        const pair ratio = fl_times(FL_AT(found->rest, row), fl_inverse(FL_AT(e->top, row)));
+        FL_SET(found->rest, row, fl_pair(ratio.hi * FL_LIFTED_ONE, ratio.lo * FL_LIFTED_ONE));
+    }
+}
+
 static FL_INLINE int fl_softmax_rows(link_function *f, int fine, const fl_tile *t)
 {
     const double *k = t->constants;
@@ -244,22 +289,27 @@ static FL_INLINE int fl_softmax_rows(link_function *f, int fine, const fl_tile *
     exponentials e;
     factors out;
 
-    if (t->grad.data)
-        (fine ? FL_NAME(fl_store_finely) : FL_NAME(fl_store_exponentials))(t, &found, &e);
-    else
-        (fine ? FL_NAME(fl_sum_finely) : FL_NAME(fl_sum_exponentials))(t, &found, &e);
+    /* the second derivative by the top class's score needs the sum of all others */
+    fl_exponential_rows(t, t->hess.data || t->lse, fine, &found, &e);
     if (!t->grad.data || (t->hess.data && t->valued))
         fl_link(f, 0, t, &found, &e, c, scale, &out);
     if (t->hess.data) {
         fl_link(f, 2, t, &found, &e, c, scale, &out);
-        if (fine)
+        if (t->classes == 2)
+            FL_NAME(fl_derivatives_of_two)(t, &out);
+        else if (fine)
             FL_NAME(fl_fine_hessians)(t, &found, &out);
         else
             FL_NAME(fl_hessians)(t, &found, &out);
     } else if (t->grad.data) {
         fl_link(f, 1, t, &found, &e, c, scale, &out);
-        FL_NAME(fl_gradients)(t, &found, &out);
+        if (t->classes == 2)
+            FL_NAME(fl_derivatives_of_two)(t, &out);
+        else
+            FL_NAME(fl_gradients)(t, &found, &out);
     }
+    if (t->lse)
+        fl_relate_to_top(t, &found, &e);
     *t->sum = fl_finish_rows(t, &found);
     return 0;
 }

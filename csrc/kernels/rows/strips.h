@@ -215,7 +215,12 @@ static FL_INLINE double fl_row_sum(const fl_tile *t)
     const real *value = t->value;
     lane_sums total;
     fl_clear(&total);
-    for (ptrdiff_t row = 0; row < t->rows; row++)
+    ptrdiff_t row = 0;
+    for (; row + FL_LANES <= t->rows; row += FL_LANES)
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++)
+            fl_lane_add(&total, l, fl_exact(value[row + l]));
+    for (; row < t->rows; row++)
         fl_lane_add(&total, row % FL_LANES, fl_exact(value[row]));
     return fl_all_lanes(&total);
 }

@@ -4,20 +4,115 @@
 
 #include "kernels/rows/strips.h"
 
-/* Exponentials are relative to that of the largest score, and lifted (vecmath.h). */
 typedef struct {
     real top[FL_TILE_ROWS], mine[FL_TILE_ROWS]; /* the largest score, and the true class's */
-    int32_t best[FL_TILE_ROWS];                 /* the first class that has the top score; -1: none */
-    int32_t hit[FL_TILE_ROWS];                  /* whether the true class is that one */
-    row_pairs rest; /* the sum of the exponentials of all classes but the top one */
+    real rival[FL_TILE_ROWS];   /* the largest one of the other classes, from fl_find_rivals */
+    int32_t best[FL_TILE_ROWS]; /* the first class that has the top score; -1: none */
+    int32_t hit[FL_TILE_ROWS];  /* whether the true class is that one */
+    row_pairs rest;             /* the sum of the exponentials of all classes but the top one, lifted */
 } row_sums;
 
 /* With `rivals` the true class is left out, and NaN counts as the largest score, since there is no sum of
  * exponentials that would become NaN. */
 #define FL_HIGHER(score, top, rivals) (((score) > (top)) | ((rivals) & ((score) != (score))))
 
-/* With `leave_out` the true class's score is then replaced by -inf, whose exponential is 0. */
-static FL_INLINE void fl_find_across(const fl_tile *t, int rivals, int leave_out, ptrdiff_t i, row_sums *sums)
+/* Where a strip across rows holds the true class of a row. Where there is none, any cell of that row. */
+static FL_INLINE real *fl_true_cell(const fl_tile *t, ptrdiff_t row)
+{
+    return fl_cell(t, t->scores, row, t->label[row] < 0 ? 0 : t->label[row]);
+}
+
+/* With so many classes or fewer, strips across rows look for the true class in each group; with more, they
+ * reach for its cell, row by row. A reach costs as much as the look in some 48 groups. */
+enum { FL_LOOK_CLASSES = 48 };
+
+static FL_INLINE int fl_looks(const fl_tile *t) { return t->across && t->classes <= FL_LOOK_CLASSES; }
+
+/* Replaces the true class's score of each row by -inf, whose exponential is 0. */
+static FL_INLINE void fl_leave_out(const fl_tile *t, row_sums *sums)
+{
+    for (ptrdiff_t row = 0; row < fl_padded(t); row++) {
+        real *cell = fl_true_cell(t, row);
+        const int none = t->label[row] < 0;
+        const real score = *cell;
+        sums->mine[row] = none ? FL_NAN : score;
+        *cell = none ? score : -FL_INF;
+    }
+}
+
+static FL_INLINE void fl_put_back(const fl_tile *t, const row_sums *sums)
+{
+    for (ptrdiff_t row = 0; row < fl_padded(t); row++)
+        if (t->label[row] >= 0)
+            *fl_true_cell(t, row) = sums->mine[row];
+}
+
+/* Whether no class before the true one has its score. */
+static FL_INLINE int fl_is_first(const fl_tile *t, ptrdiff_t row, real score)
+{
+    int32_t k = 0;
+    while (k < t->label[row] && *fl_cell(t, t->scores, row, k) != score)
+        k++;
+    return k == t->label[row];
+}
+
+/* Finds the largest score of the other classes, and with `ranked` the first class that has the largest of
+ * all, which takes two operations a score more. Leaves the true class out. */
+static FL_INLINE void fl_find_rivals(const fl_tile *t, int ranked, ptrdiff_t i, row_sums *sums)
+{
+    strip s = fl_strip(t, t->scores, i, -FL_INF);
+    real rival[FL_LANES], at[FL_LANES], mine[FL_LANES], where[FL_LANES];
+    const int looks = fl_looks(t);
+    int ties = 0;
+    fl_groups_of(t, t->label, i, where);
+#pragma omp simd
+    for (int l = 0; l < FL_LANES; l++) {
+        rival[l] = -FL_INF;
+        at[l] = R(-1);
+        mine[l] = FL_NAN;
+    }
+    FL_EACH_GROUP(t)
+    {
+        real *x = FL_GROUP(s), here = (real)g;
+        if (looks)
+#pragma omp simd
+            for (int l = 0; l < FL_LANES; l++) {
+                const int own = where[l] == here;
+                mine[l] = own ? x[l] : mine[l];
+                x[l] = own ? -FL_INF : x[l];
+            }
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            if (ranked)
+                at[l] = x[l] > rival[l] ? here : at[l];
+            rival[l] = x[l] > rival[l] ? x[l] : rival[l];
+        }
+    }
+    real *own = sums->mine + i * FL_LANES;
+#pragma omp simd reduction(| : ties)
+    for (int l = 0; l < FL_LANES; l++) {
+        const ptrdiff_t row = i * FL_LANES + l;
+        own[l] = looks ? mine[l] : own[l];
+        sums->rival[row] = rival[l];
+        sums->top[row] = own[l] > rival[l] ? own[l] : rival[l];
+        sums->best[row] = ranked ? (int32_t)at[l] : -1;
+        sums->hit[row] = own[l] > rival[l];
+        ties |= own[l] == rival[l];
+    }
+    for (int l = 0; ties && l < FL_LANES; l++) {
+        const ptrdiff_t row = i * FL_LANES + l;
+        if (own[l] == rival[l])
+            sums->hit[row] = fl_is_first(t, row, rival[l]);
+    }
+    if (ranked)
+#pragma omp simd
+        for (int l = 0; l < FL_LANES; l++) {
+            const ptrdiff_t row = i * FL_LANES + l;
+            sums->best[row] = sums->hit[row] ? t->label[row] : sums->best[row];
+        }
+}
+
+static FL_INLINE void fl_find_across(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
     real top[FL_LANES], at[FL_LANES], where[FL_LANES];
@@ -45,14 +140,9 @@ static FL_INLINE void fl_find_across(const fl_tile *t, int rivals, int leave_out
         sums->best[row] = (int32_t)at[l];
         sums->hit[row] = (where[l] >= R(0)) & (where[l] == at[l]);
     }
-    real *scores = (real *)t->scores.data + i * t->scores.strip;
     for (int l = 0; l < FL_LANES; l++) {
-        const int32_t label = t->label[i * FL_LANES + l], none = label < 0;
-        real *cell = scores + (none ? 0 : label) * t->scores.group + l;
-        const real score = *cell;
-        sums->mine[i * FL_LANES + l] = none ? FL_NAN : score;
-        if (leave_out)
-            *cell = none ? score : -FL_INF;
+        const ptrdiff_t row = i * FL_LANES + l;
+        sums->mine[row] = t->label[row] < 0 ? FL_NAN : *fl_true_cell(t, row);
     }
 }
 
@@ -116,7 +206,7 @@ static FL_INLINE void fl_find_along(const fl_tile *t, int rivals, ptrdiff_t i, r
 static FL_INLINE void fl_find(const fl_tile *t, int rivals, ptrdiff_t i, row_sums *sums)
 {
     if (t->across)
-        fl_find_across(t, rivals, 0, i, sums);
+        fl_find_across(t, rivals, i, sums);
     else
         fl_find_along(t, rivals, i, sums);
 }
