@@ -45,18 +45,15 @@ static FL_INLINE lane_origins fl_origins_of(const fl_tile *t, const real *tops, 
 #define FL_ORIGIN(lanes, l) \
     (exp_origin) { .centre = (lanes).centre[l], .floor = (lanes).floor[l], .magic = (lanes).magic[l] }
 
-/* e^top relative to its power of two, to twice the precision; with a sign of -1 the inverse of that, which
- * turns relative exponentials into e^(s - top). */
-static FL_INLINE pair fl_off_origin(real top, real sign)
+/* The factor that turns relative exponentials into e^(s - top). */
+static FL_INLINE pair fl_from_origin(real top)
 {
     const real x = fl_is_near(top) ? top : R(0), k = fl_exponent(x);
     const real t = fl_fma(k, -FL_LN2_HI, x), r = fl_fma(k, -FL_LN2_LO, t),
                r_lo = fl_fma(k, -FL_LN2_LO, t - r);
-    const pair m = fl_mantissa(sign * r, fl_exp_rest(sign * r));
-    return fl_pair(m.hi, fl_fma(sign * r_lo, m.hi, m.lo));
+    const pair m = fl_mantissa(-r, fl_exp_rest(-r));
+    return fl_pair(m.hi, fl_fma(-r_lo, m.hi, m.lo));
 }
-
-static FL_INLINE pair fl_from_origin(real top) { return fl_off_origin(top, R(-1)); }
 
 /* What the rounding of the exponentials has lost takes the place of the scores in strips across rows, where
  * these are a copy: with it the largest error of a gradient was 0.9 ULP in 60 000 rows, without it 1.6. In
@@ -95,8 +92,14 @@ static FL_INLINE void fl_started_add(started_sums *s, int l, pair x)
     s->sum[l] = sum;
 }
 
+static FL_INLINE pair fl_started_sum(const started_sums *s, int l)
+{
+    return fl_fast_sum(s->sum[l] - s->start[l], s->low[l]);
+}
+
 /* The exponentials of a strip across rows, without the true class, which was left out: their sum, with
- * `ranked` also their sum without the top class as `rest`, and with `store` all of them, rounded, in `grad`.
+ * `ranked` as `rest` also their sum without the largest of them, and with `store` all of them, rounded, in
+ * `grad`.
  */
 static FL_INLINE void fl_exponentials_across(const fl_tile *t, int store, int ranked, ptrdiff_t i,
                                              row_sums *found, exponentials *e)
@@ -105,11 +108,12 @@ static FL_INLINE void fl_exponentials_across(const fl_tile *t, int store, int ra
     real nowhere[FL_LANES], at[FL_LANES];
     strip lost = fl_lost(t, i, nowhere);
     const lane_origins origins = fl_origins_of(t, found->top, i);
-    started_sums sums;
-    lane_sums rest;
+    started_sums sums, rest;
     fl_start_sums(found->rival + i * FL_LANES, &origins, &sums);
-    fl_clear(&rest);
-    fl_groups_of(t, found->best, i, at);
+    if (ranked) {
+        fl_start_sums(found->second + i * FL_LANES, &origins, &rest);
+        fl_groups_of(t, found->rival_class, i, at);
+    }
     FL_EACH_GROUP(t)
     {
         const real *x = FL_GROUP(s), here = (real)g;
@@ -119,16 +123,17 @@ static FL_INLINE void fl_exponentials_across(const fl_tile *t, int store, int ra
             const pair each = fl_exp_from(x[l], FL_ORIGIN(origins, l));
             fl_started_add(&sums, l, each);
             if (ranked)
-                fl_lane_add(&rest, l, fl_select(at[l] == here, fl_exact(R(0)), each));
+                fl_started_add(&rest, l, fl_select(at[l] == here, fl_exact(R(0)), each));
             if (store)
                 to[l] = each.hi, lo[l] = each.lo;
         }
     }
 #pragma omp simd
-    for (int l = 0; l < FL_LANES; l++)
-        FL_SET(e->others, i * FL_LANES + l, fl_fast_sum(sums.sum[l] - sums.start[l], sums.low[l]));
-    if (ranked)
-        fl_lane_total(t, i, &rest, &found->rest);
+    for (int l = 0; l < FL_LANES; l++) {
+        FL_SET(e->others, i * FL_LANES + l, fl_started_sum(&sums, l));
+        if (ranked)
+            FL_SET(found->rest, i * FL_LANES + l, fl_started_sum(&rest, l));
+    }
 }
 
 /* The same for a strip along a row, where the top class is left out of the sum `rest`, too, and there is no
@@ -192,31 +197,33 @@ static __attribute__((noinline)) void FL_NAME(fl_two_classes)(const fl_tile *t, 
     }
 }
 
-/* What is known of each row once the exponentials are added up. With `summed` the sum of the others is known,
- * else it is made of `rest`, which is without the top class; so it is, too, where that class's score is
- * infinite. */
+/* What is known of each row once the exponentials are added up. `rest` is without the true class and the
+ * largest of the others across rows, and without the true class and the top class along rows. With `summed`
+ * the sum of the others is known, else it is made of that; so it is, too, where the top class has an infinite
+ * score. */
 static FL_INLINE void fl_set_exponentials(const fl_tile *t, int summed, int ranked, row_sums *found,
                                           exponentials *e)
 {
 #pragma omp simd
     for (ptrdiff_t row = 0; row < fl_padded(t); row++) {
         const real top = found->top[row];
-        const exp_origin origin = fl_origin(top);
         const int hit = found->hit[row], infinite = fl_fabs(top) == FL_INF;
-        const pair off = fl_off_origin(top, R(1)),
-                   highest = fl_pair(off.hi * FL_LIFTED_ONE, off.lo * FL_LIFTED_ONE);
+        const exp_origin origin = fl_origin(top);
+        /* as in the sums, so that what cancels, such as 1 - p, cancels */
+        const pair highest = fl_select(infinite, fl_exact(FL_LIFTED_ONE), fl_exp_from(top, origin));
         const pair own = fl_select(hit, highest, fl_exp_from(found->mine[row], origin));
-        const pair rest = ranked ? FL_AT(found->rest, row) : FL_AT(e->others, row);
-        const pair made = fl_select(hit, rest, fl_plus(highest, rest));
-        const int is_made = (!summed) | (ranked & infinite);
-        const pair others = fl_select(is_made, made, FL_AT(e->others, row));
+        pair others = FL_AT(e->others, row);
+        if (ranked) {
+            const pair rest = FL_AT(found->rest, row), made = fl_plus(highest, rest);
+            others = summed ? fl_select(infinite & !hit, made, others) : fl_select(hit, rest, made);
+            FL_SET(found->rest, row,
+                   fl_select(hit, others, fl_select(t->label[row] < 0, rest, fl_plus(own, rest))));
+        } else {
+            FL_SET(found->rest, row, others);
+        }
         FL_SET(e->top, row, highest);
         FL_SET(e->own, row, own);
         FL_SET(e->others, row, others);
-        if (ranked)
-            FL_SET(found->rest, row, fl_select(hit | (t->label[row] < 0), rest, fl_plus(own, rest)));
-        else
-            FL_SET(found->rest, row, others);
     }
 }
 
@@ -227,15 +234,12 @@ static FL_INLINE int fl_sweep_across(const fl_tile *tile, int store, int ranked,
 {
     fl_tile across = *tile;
     const fl_tile *t = &across;
-    int infinite = 0;
     across.across = 1;
     if (!fl_looks(t))
         fl_leave_out(t, found);
     for (ptrdiff_t i = 0; i < fl_strips(t); i++)
         fl_find_rivals(t, ranked, i, found);
-    for (ptrdiff_t row = 0; row < fl_padded(t) && !ranked; row++)
-        infinite |= fl_fabs(found->top[row]) == FL_INF;
-    if (infinite) {
+    if (!ranked && fl_any_infinite(t, found)) {
         fl_put_back(t, found);
         return 0;
     }

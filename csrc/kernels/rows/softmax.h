@@ -171,11 +171,14 @@ static FL_INLINE void fl_gradient_strip(const fl_tile *t, ptrdiff_t i, const fac
 }
 
 /* The same, and the second derivatives. With `fine` a loss may have a bend. */
-static FL_INLINE void fl_hessian_strip(const fl_tile *t, int fine, ptrdiff_t i, const factors *f)
+static FL_INLINE void fl_hessian_strip(const fl_tile *t, int fine, ptrdiff_t i, const row_sums *found,
+                                       const factors *f)
 {
     real zeros[FL_LANES] = { 0 };
     strip grad = fl_strip(t, t->grad, i, R(0)), hess = fl_strip(t, t->hess, i, R(0)),
           lost = fl_lost(t, i, zeros);
+    const int looks = fl_looks(t);
+    real where[FL_LANES], at[FL_LANES];
     factors lane;
 #pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
@@ -185,10 +188,14 @@ static FL_INLINE void fl_hessian_strip(const fl_tile *t, int fine, ptrdiff_t i, 
         FL_SET(lane.slope, l, FL_AT(f->slope, row));
         FL_SET(lane.bend, l, FL_AT(f->bend, row));
         lane.unit[l] = f->unit[row], lane.second_unit[l] = f->second_unit[row], lane.down[l] = f->down[row];
+        lane.grad_mine[l] = f->grad_mine[row];
+        lane.hess_mine[l] = f->hess_mine[row], lane.hess_top[l] = f->hess_top[row];
+        where[l] = looks ? (real)t->label[row] : R(-1);
+        at[l] = looks ? (real)found->best[row] : R(-1);
     }
     FL_EACH_GROUP(t)
     {
-        real *x = FL_GROUP(grad), *h = FL_GROUP(hess);
+        real *x = FL_GROUP(grad), *h = FL_GROUP(hess), here = (real)g;
         const real *less = t->across ? FL_GROUP(lost) : zeros;
         fl_prefetch(t, &grad, g, FL_AHEAD);
         fl_prefetch(t, &hess, g, FL_AHEAD);
@@ -202,40 +209,58 @@ static FL_INLINE void fl_hessian_strip(const fl_tile *t, int fine, ptrdiff_t i, 
             const pair near = fl_fast_sum(slopes.hi, bend.hi), rest = fl_pair(near.hi, near.lo + bend.lo);
             const pair turn = fine ? fl_plus(slopes, bend) : rest;
             const real second = fl_times_rounded(share, turn) * lane.second_unit[l] * lane.down[l];
-            h[l] = absent ? R(0) : second;
-            x[l] = absent ? R(0) : first * lane.unit[l];
+            const int mine = where[l] == here, top = at[l] == here;
+            h[l] = mine ? lane.hess_mine[l] : top ? lane.hess_top[l] : absent ? R(0) : second;
+            x[l] = mine ? lane.grad_mine[l] : absent ? R(0) : first * lane.unit[l];
         }
     }
     fl_flush(t, &grad);
     fl_flush(t, &hess);
 }
 
-/* Sets the derivatives of the top classes that are known, and of the true classes. */
-static FL_INLINE void fl_set_classes(const fl_tile *t, fl_rows m, const row_sums *found, const real *top,
-                                     const real *mine)
+/* Sets what has been found for the true class of each row. */
+static FL_INLINE void fl_set_mine(const fl_tile *t, fl_rows m, const real *mine)
 {
-    for (ptrdiff_t row = 0; row < t->rows; row++) {
-        if (found->best[row] >= 0)
-            *fl_cell(t, m, row, found->best[row]) = top[row];
+    for (ptrdiff_t row = 0; row < t->rows; row++)
         if (t->label[row] >= 0)
             *fl_cell(t, m, row, t->label[row]) = mine[row];
-    }
+}
+
+/* Sets what has been found for the top class of each row that is not the true one; with `infinite` only where
+ * its score is infinite, since its exponential is then none. */
+static FL_INLINE void fl_set_tops(const fl_tile *t, fl_rows m, int infinite, const row_sums *found,
+                                  const real *top)
+{
+    for (ptrdiff_t row = 0; row < t->rows; row++)
+        if (found->best[row] >= 0 && !found->hit[row] && (!infinite || fl_fabs(found->top[row]) == FL_INF))
+            *fl_cell(t, m, row, found->best[row]) = top[row];
+}
+
+/* The top class has a gradient like any other, but in strips along rows, which have no exponential of it. */
+static FL_INLINE void fl_set_gradients(const fl_tile *t, const row_sums *found, const factors *f)
+{
+    if (!fl_looks(t))
+        fl_set_mine(t, t->grad, f->grad_mine);
+    if (!t->across || fl_any_infinite(t, found))
+        fl_set_tops(t, t->grad, t->across, found, f->grad_top);
 }
 
 static FL_INLINE void fl_gradient_sweep(const fl_tile *t, const row_sums *found, const factors *f)
 {
     for (ptrdiff_t i = 0; i < fl_strips(t); i++)
         fl_gradient_strip(t, i, f);
-    if (!(fl_looks(t) && found->best[0] < 0)) /* else all is set */
-        fl_set_classes(t, t->grad, found, f->grad_top, f->grad_mine);
+    fl_set_gradients(t, found, f);
 }
 
 static FL_INLINE void fl_hessian_sweep(const fl_tile *t, int fine, const row_sums *found, const factors *f)
 {
     for (ptrdiff_t i = 0; i < fl_strips(t); i++)
-        fl_hessian_strip(t, fine, i, f);
-    fl_set_classes(t, t->grad, found, f->grad_top, f->grad_mine);
-    fl_set_classes(t, t->hess, found, f->hess_top, f->hess_mine);
+        fl_hessian_strip(t, fine, i, found, f);
+    fl_set_gradients(t, found, f);
+    if (!fl_looks(t)) {
+        fl_set_mine(t, t->hess, f->hess_mine);
+        fl_set_tops(t, t->hess, 0, found, f->hess_top);
+    }
 }
 
 #define ARGUMENTS const row_sums *found, const factors *f

@@ -6,7 +6,9 @@
 
 typedef struct {
     real top[FL_TILE_ROWS], mine[FL_TILE_ROWS]; /* the largest score, and the true class's */
-    real rival[FL_TILE_ROWS];   /* the largest one of the other classes, from fl_find_rivals */
+    /* from fl_find_rivals: the largest score of the other classes, the class that has it, and the next one */
+    real rival[FL_TILE_ROWS], second[FL_TILE_ROWS];
+    int32_t rival_class[FL_TILE_ROWS];
     int32_t best[FL_TILE_ROWS]; /* the first class that has the top score; -1: none */
     int32_t hit[FL_TILE_ROWS];  /* whether the true class is that one */
     row_pairs rest;             /* the sum of the exponentials of all classes but the top one, lifted */
@@ -56,18 +58,27 @@ static FL_INLINE int fl_is_first(const fl_tile *t, ptrdiff_t row, real score)
     return k == t->label[row];
 }
 
+static FL_INLINE int fl_any_infinite(const fl_tile *t, const row_sums *sums)
+{
+    int any = 0;
+#pragma omp simd reduction(| : any)
+    for (ptrdiff_t row = 0; row < fl_padded(t); row++)
+        any |= fl_fabs(sums->top[row]) == FL_INF;
+    return any;
+}
+
 /* Finds the largest score of the other classes, and with `ranked` the first class that has the largest of
  * all, which takes two operations a score more. Leaves the true class out. */
 static FL_INLINE void fl_find_rivals(const fl_tile *t, int ranked, ptrdiff_t i, row_sums *sums)
 {
     strip s = fl_strip(t, t->scores, i, -FL_INF);
-    real rival[FL_LANES], at[FL_LANES], mine[FL_LANES], where[FL_LANES];
+    real rival[FL_LANES], second[FL_LANES], at[FL_LANES], mine[FL_LANES], where[FL_LANES];
     const int looks = fl_looks(t);
     int ties = 0;
     fl_groups_of(t, t->label, i, where);
 #pragma omp simd
     for (int l = 0; l < FL_LANES; l++) {
-        rival[l] = -FL_INF;
+        rival[l] = second[l] = -FL_INF;
         at[l] = R(-1);
         mine[l] = FL_NAN;
     }
@@ -83,8 +94,11 @@ static FL_INLINE void fl_find_rivals(const fl_tile *t, int ranked, ptrdiff_t i, 
             }
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
-            if (ranked)
+            if (ranked) {
+                const real less = x[l] > rival[l] ? rival[l] : x[l];
+                second[l] = less > second[l] ? less : second[l];
                 at[l] = x[l] > rival[l] ? here : at[l];
+            }
             rival[l] = x[l] > rival[l] ? x[l] : rival[l];
         }
     }
@@ -95,7 +109,7 @@ static FL_INLINE void fl_find_rivals(const fl_tile *t, int ranked, ptrdiff_t i, 
         own[l] = looks ? mine[l] : own[l];
         sums->rival[row] = rival[l];
         sums->top[row] = own[l] > rival[l] ? own[l] : rival[l];
-        sums->best[row] = ranked ? (int32_t)at[l] : -1;
+        sums->best[row] = -1;
         sums->hit[row] = own[l] > rival[l];
         ties |= own[l] == rival[l];
     }
@@ -108,7 +122,9 @@ static FL_INLINE void fl_find_rivals(const fl_tile *t, int ranked, ptrdiff_t i, 
 #pragma omp simd
         for (int l = 0; l < FL_LANES; l++) {
             const ptrdiff_t row = i * FL_LANES + l;
-            sums->best[row] = sums->hit[row] ? t->label[row] : sums->best[row];
+            sums->second[row] = second[l];
+            sums->rival_class[row] = (int32_t)at[l];
+            sums->best[row] = sums->hit[row] ? t->label[row] : (int32_t)at[l];
         }
 }
 
