@@ -66,10 +66,10 @@ static FL_INLINE strip fl_lost(const fl_tile *t, ptrdiff_t i, real *elsewhere)
     return (strip){ .data = elsewhere, .n = FL_LANES, .short_group = -1, .patched = { -1, -1 } };
 }
 
-/* A sum in each lane of exponentials that are not larger than about 2^`exponent`, in the numbers' own type:
+/* A sum in each lane of exponentials that are not larger than a known power of two, in the numbers' own type:
  * it starts at a power of two so far above them that their high parts are added exactly, and what is below
- * the last place of that power is added to `low`, together with the low parts. In float32, at 10 classes, it
- * takes FIGURE of the time of lane_sums. */
+ * the last place of that power is added to `low`, together with the low parts. That takes five additions,
+ * where lane_sums take eight operations with AVX-512 in float32, and nine in float64. */
 typedef struct {
     real start[FL_LANES], sum[FL_LANES], low[FL_LANES];
 } started_sums;

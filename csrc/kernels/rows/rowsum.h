@@ -233,15 +233,34 @@ static FL_INLINE void fl_check_rows(row_domain *violated, const fl_tile *t, para
             fl_check_strip(violated, 0, t, i, c, checks);
 }
 
+static FL_INLINE void fl_true_class_derivatives(row_term *f, const fl_tile *t, const real *mine, params c)
+{
+    const real *weight = t->weight, scale = (real)t->scale;
+    real grad[FL_TILE_ROWS], hess[FL_TILE_ROWS];
+#pragma omp simd
+    for (ptrdiff_t row = 0; row < fl_padded(t); row++) {
+        const vgh term = f(R(1), mine[row], mine[row], c);
+        grad[row] = weight[row] * scale * term.grad;
+        hess[row] = weight[row] * scale * term.hess;
+    }
+    for (ptrdiff_t row = 0; row < t->rows; row++) {
+        if (weight[row] == R(0) || t->label[row] < 0)
+            continue;
+        *fl_cell(t, t->grad, row, t->label[row]) = grad[row];
+        if (t->hess.data)
+            *fl_cell(t, t->hess, row, t->label[row]) = hess[row];
+    }
+}
+
 static FL_INLINE int fl_true_class_rows(row_term *f, row_domain *violated, const fl_tile *t)
 {
     const double *k = t->constants;
     const params c = { (real)k[0], (real)k[1], (real)k[2], (real)k[3] };
-    const real *weight = t->weight, scale = (real)t->scale;
-    real *value = t->value, mine[FL_TILE_ROWS], grad[FL_TILE_ROWS], hess[FL_TILE_ROWS];
+    const real *weight = t->weight;
+    real *value = t->value, mine[FL_TILE_ROWS];
     fl_tile of_kind = *t;
     row_checks checks;
-    int any = 0;
+    real wrong = R(0); /* how many rows; an integer would keep float64 from being vectorised */
     for (ptrdiff_t row = 0; row < fl_padded(t); row++)
         mine[row] = t->label[row] < 0 ? R(1) : *fl_cell(t, t->scores, row, t->label[row]);
     if (t->across) {
@@ -251,27 +270,19 @@ static FL_INLINE int fl_true_class_rows(row_term *f, row_domain *violated, const
         of_kind.across = 0;
         fl_check_rows(violated, &of_kind, c, &checks);
     }
-#pragma omp simd
+#pragma omp simd reduction(+ : wrong)
     for (ptrdiff_t row = 0; row < fl_padded(t); row++) {
         const real w = weight[row], sum = checks.sum[row];
         const vgh term = f(R(1), mine[row], mine[row], c);
+        const int off = fl_fabs(sum - R(1)) > FL_FAR_FROM_ONE;
         value[row] = w == R(0) ? R(0) : sum == sum ? w * term.value : sum; /* another class's score is NaN */
-        grad[row] = w * scale * term.grad;
-        hess[row] = w * scale * term.hess;
+        wrong += (w != R(0)) & (off | (checks.bad[row] > R(0))) ? R(1) : R(0);
     }
-    for (ptrdiff_t row = 0; row < t->rows; row++) {
-        const int counts = weight[row] != R(0), off = fl_fabs(checks.sum[row] - R(1)) > FL_FAR_FROM_ONE;
-        any |= counts & (off | (checks.bad[row] > R(0)));
-        if (!counts || t->label[row] < 0)
-            continue;
-        if (t->grad.data)
-            *fl_cell(t, t->grad, row, t->label[row]) = grad[row];
-        if (t->hess.data)
-            *fl_cell(t, t->hess, row, t->label[row]) = hess[row];
-    }
+    if (t->grad.data)
+        fl_true_class_derivatives(f, t, mine, c);
     *t->correct = 0;
     *t->sum = fl_row_sum(t);
-    return any;
+    return wrong > R(0);
 }
 
 /* `labels` is what y_true may be, as the registry says. */
