@@ -105,6 +105,58 @@ def test_gradients_beside_a_hessian_are_those_alone(name, dtype):
         np.testing.assert_array_equal(grad, alone)
 
 
+def softmax_by_long_double(labels, scores):
+    """Value, gradient and Hessian of softmax_cross_entropy; 1 - p is a sum, so that nothing cancels."""
+    rows = np.arange(len(labels))
+    e = scores.astype(np.longdouble)
+    mine = e[rows, labels]
+    e = np.exp(e - mine[:, None])  # the true class's is 1
+    others = [np.delete(row, k).sum() for row, k in zip(e, labels, strict=True)]
+    p = e / (1 + np.array(others))[:, None]
+    less = np.array(
+        [
+            [(row.sum() - row[k]) if row[k] < 0.5 else np.delete(row, k).sum() for k in range(len(row))]
+            for row in p
+        ]
+    )
+    grad, hess = p.copy(), p * less
+    grad[rows, labels] = -less[rows, labels]
+    return np.log1p(np.array(others)), grad, hess
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="long double is double here")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [2, 3, 4, 5, 16, 17, 48, 49, 64, 100, 207, 208, 209, 255, 256, 257, 272])
+def test_each_number_of_classes(classes, dtype):
+    """Also where the sweeps change their way: of two classes, of so many that are looked at, across and along rows."""
+    rng = np.random.default_rng(classes)
+    labels, scores = rng.integers(classes, size=70), (rng.normal(size=(70, classes)) * 3).astype(dtype)
+    labels[:2] = 0, classes - 1
+    scores[3] = 0.5  # ties
+    scores[range(4, 9), labels[4:9]] += dtype(30)
+    scores[range(9, 14), (labels[9:14] + 1) % classes] += dtype(20)
+    value, grad, hess = softmax_by_long_double(labels, scores)
+    weight = np.ones(70, dtype)
+    weight[[5, 33]] = 0
+    labels_too = labels.copy()
+    labels_too[33] = -100
+    loss = fl.softmax_cross_entropy
+    for order in "CF":
+        p = np.array(scores, order=order)
+        found = [loss(labels, p, reduction="none"), loss.grad(labels, p, reduction="sum")]
+        found += loss.grad_and_hess(labels, p, reduction="sum")
+        in_place = p.copy(order="K")
+        loss.grad(labels, in_place, reduction="sum", out=in_place)
+        equal(in_place, found[1])
+        equal(found[2], found[1])
+        for got, want in zip((found[0], *found[2:]), (value, grad, hess), strict=True):
+            unit = np.maximum(np.spacing(np.abs(want).astype(dtype)), np.finfo(dtype).smallest_normal)
+            assert np.max(np.abs(got - want) / unit) <= TARGET * WITHOUT_FMA
+        weighted = loss.grad_and_hess(labels_too, p, sample_weight=weight, ignore_index=-100, reduction="sum")
+        for got, want in zip(weighted, found[2:], strict=True):
+            equal(got, np.where(weight[:, None] == 0, dtype(0), want))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("classes", [3, 260])
 @pytest.mark.parametrize("name", ROW_REFERENCES)

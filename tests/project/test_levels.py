@@ -247,6 +247,13 @@ def test_wide_instructions_stay_in_their_kernels():
 
 
 @needs_objdump
+def test_long_double_is_left_alone():
+    """MMX registers are those of the x87, which the ABI wants to be free at a call."""
+    for symbol, code in functions().items():
+        assert not [i for i in code if re.search(r"%mm\d", i[2])], symbol
+
+
+@needs_objdump
 def test_nothing_is_exported_or_imported_from_libm():
     symbols = subprocess.run(["nm", "-D", _core.__file__], capture_output=True, text=True, check=True).stdout
     defined = [line.split()[-1] for line in symbols.splitlines() if re.search(r" [TW] ", line)]
