@@ -158,6 +158,19 @@ def test_each_number_of_classes(classes, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [2, 3, 260])
+def test_a_large_weight_shows_no_lost_digits(classes, dtype):
+    """1 - p is subnormal, and its product with the weight is not."""
+    gap, weight = (95, 2.0**60) if dtype == np.float32 else (730, 2.0**200)
+    y, scores = of_two(classes, np.array([gap, gap + 0.5], dtype), np.zeros(2, dtype))
+    grad = fl.softmax_cross_entropy.grad(y, scores, sample_weight=np.full(2, weight, dtype), reduction="sum")
+    for row, s in zip(grad, scores[:, 0], strict=True):
+        want = weight / (1 + mp.exp(mpf(float(s))))
+        for got in (-row[0], row[1]):
+            assert ulp_error(got, want, dtype) <= TARGET * WITHOUT_FMA
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("classes", [3, 260])
 @pytest.mark.parametrize("name", ROW_REFERENCES)
 def test_infinities_and_nan(name, classes, dtype):

@@ -67,13 +67,18 @@ static FL_INLINE void fl_link(link_function *f, int derivatives, const fl_tile *
             value[i] = absent ? R(0) : w * fl_rounded(k.value);
         if (derivatives) {
             const pair whole = fl_pair(one * inverse.hi, one * inverse.lo);
-            const pair lead = FL_IS(k.slope.hi, 1) && FL_IS(k.slope.lo, 0)
-                                  ? fl_scale(wf, whole) /* cross-entropy's */
-                                  : fl_times(fl_scale(wf, k.slope), whole);
+            const int plain = FL_IS(k.slope.hi, 1) && FL_IS(k.slope.lo, 0); /* cross-entropy's */
+            const pair lead = plain ? fl_scale(wf, whole) : fl_times(fl_scale(wf, k.slope), whole);
             const int flat = fl_fabs(lead.hi) < FL_FLAT;
-            FL_SET(out->first, i, fl_select(flat, lead, fl_pair_lowered(lead)));
-            out->unit[i] = absent ? R(0) : flat ? fl_lowered(R(1)) : R(1);
-            out->grad_mine[i] = absent ? R(0) : -wf * fl_times_rounded(k.slope, z.q);
+            const pair first = fl_select(flat, lead, fl_pair_lowered(lead));
+            const real unit = absent ? R(0) : flat ? fl_lowered(R(1)) : R(1);
+            FL_SET(out->first, i, first);
+            out->unit[i] = unit;
+            /* one of q and the slope may be so small that it has lost digits which a large weight would show
+             */
+            const real by_sum = unit * fl_times_rounded(first, others),
+                       mine_first = plain || z.q.hi < R(0.5) ? by_sum : wf * fl_times_rounded(k.slope, z.q);
+            out->grad_mine[i] = absent ? R(0) : -mine_first;
             out->grad_top[i] = absent ? R(0) : fl_times_rounded(lead, fl_pair_lowered(e_top));
             if (derivatives > 1) {
                 const pair factor = fl_scale(wf, whole), p_top = fl_times(e_top, inverse);
